@@ -1,0 +1,3 @@
+//! The one program. Argument parsing and dispatch only.
+
+fn main() {}

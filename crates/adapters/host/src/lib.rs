@@ -1,0 +1,1 @@
+//! The machine: its resources, processes, boot id, port owners and port leases.

@@ -1,0 +1,1 @@
+//! HTTP as every service speaks it: listeners, client, RecordIO, streams, proxying.

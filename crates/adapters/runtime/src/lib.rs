@@ -1,0 +1,1 @@
+//! The process a service runs in: shutdown, readiness, supervised restarts.

@@ -1,0 +1,1 @@
+//! Durable small records behind one trait, with the contract of the weakest backend.

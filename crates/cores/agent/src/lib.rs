@@ -1,0 +1,1 @@
+//! The decisions of the Mesos agent: executors, tasks, status updates, recovery.

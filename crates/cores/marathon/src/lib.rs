@@ -1,0 +1,1 @@
+//! The decisions of Marathon: apps, deployments, instances, launch queue, health.

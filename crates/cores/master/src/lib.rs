@@ -1,0 +1,1 @@
+//! The decisions of the Mesos master: agents, frameworks, offers, tasks.

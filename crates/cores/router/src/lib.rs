@@ -1,0 +1,1 @@
+//! The routing table of Admin Router and the decisions taken on a request.

@@ -1,0 +1,1 @@
+//! Admin Router as a service.

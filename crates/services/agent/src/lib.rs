@@ -1,0 +1,1 @@
+//! The Mesos agent as a service.

@@ -1,0 +1,1 @@
+//! The command executor: one small process per task.

@@ -1,0 +1,1 @@
+//! The Mesos master as a service.

@@ -1,0 +1,1 @@
+//! The requests and answers of the Marathon API, with validation and normalisation.
