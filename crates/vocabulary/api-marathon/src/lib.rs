@@ -1,1 +1,38 @@
-//! The requests and answers of the Marathon API, with validation and normalisation.
+//! The words of the Marathon API (as of Marathon 1.11): requests as they are read, checked and normalised, and answers
+//! with the field names, the order of fields and the texts that Marathon's users know.
+//!
+//! A request body goes one way only: bytes -> request (JSON of the right types, or every problem at once) ->
+//! validation and normalisation -> [`AppDefinition`], the canonical form that the core decides on, the store keeps and
+//! `GET /v2/apps` shows.
+//!
+//! What this crate does not do: it knows no state (whether an app exists, which deployment locks it), no HTTP and no
+//! clock. Fields of Marathon whose feature does not exist here yet (images, artifacts, volumes, secrets, container
+//! networks, readiness checks, ...) are known and refused by name; they are never dropped in silence.
+
+mod app;
+mod deployment;
+mod error;
+mod event;
+mod health;
+mod id;
+mod info;
+mod iso;
+mod queue;
+mod task;
+
+pub use app::{
+    AppDefinition, Constraint, Container, Engine, KillSelection, Network, NetworkMode, Operator,
+    PortDefinition, UnreachableStrategy, UpgradeStrategy, VersionInfo,
+};
+pub use deployment::{
+    Action, ActionInfo, ActionName, DeploymentPlan, DeploymentResult, DeploymentStep, DeploymentStepInfo,
+};
+pub use error::{ApiError, Detail};
+pub use event::{Event, EventKind};
+pub use health::{HealthCheck, HealthCommand, Protocol};
+pub use id::AppId;
+pub use info::{
+    AppInfo, AppList, Counts, Identifiable, Stats, TaskCounts, TaskLifeTime, TaskStats, TaskStatsByVersion,
+};
+pub use queue::{Delay, Funnel, ProcessedOffers, Queue, QueueItem, UnusedOffer};
+pub use task::{Health, IpAddress, Task, TaskFailure};
