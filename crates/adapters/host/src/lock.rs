@@ -1,0 +1,120 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A lock on a file that one process of the machine holds; the kernel releases it when the process
+/// ends, however it ends.
+#[derive(Debug)]
+pub struct FileLock {
+    path: PathBuf,
+    _file: File,
+}
+
+/// Why a file could not be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody holds it: the process `owner`, where the kernel tells.
+    #[error("{} is locked by {}", .path.display(), match .owner {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    })]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, if it is of this pid namespace.
+        owner: Option<u32>,
+    },
+    /// The file could not be made or locked.
+    #[error("lock {}", .path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl FileLock {
+    /// Takes the lock on `path` without waiting; makes the file (mode 0600) where there is none. The
+    /// file stays when the lock is released: removing it would let two processes lock two files of
+    /// one name.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] names the owner.
+    pub fn take(path: &Path) -> Result<FileLock, LockError> {
+        let failed = |source| LockError::Lock { path: path.to_owned(), source };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(FileLock { path: path.to_owned(), _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(LockError::Held { path: path.to_owned(), owner: owner(&file) })
+            }
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// The locked file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Who holds the flock on this file, by `/proc/locks`.
+fn owner(file: &File) -> Option<u32> {
+    let meta = file.metadata().ok()?;
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    owner_in(&locks, rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()), meta.ino())
+}
+
+/// Finds the owner in the text of `/proc/locks`, whose lines are
+/// `1: FLOCK  ADVISORY  WRITE 812 fe:00:1311 0 EOF`.
+fn owner_in(locks: &str, major: u32, minor: u32, inode: u64) -> Option<u32> {
+    let wanted = format!("{major:02x}:{minor:02x}:{inode}");
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let (kind, _, _, pid, file) =
+            (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
+        // A waiter's line has `->` for its kind.
+        (kind == "FLOCK" && file == wanted).then(|| pid.parse().ok().filter(|pid| *pid > 0)).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_lock_names_its_owner_and_is_free_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = FileLock::take(&path).unwrap();
+        match FileLock::take(&path) {
+            Err(LockError::Held { owner, .. }) => assert_eq!(owner, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        FileLock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn owners_are_read_from_the_kernels_table() {
+        let table = "1: FLOCK  ADVISORY  WRITE 812 fe:00:1311 0 EOF\n\
+                     1: -> FLOCK  ADVISORY  WRITE 813 fe:00:1311 0 EOF\n\
+                     2: OFDLCK ADVISORY  WRITE -1 fe:00:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 0 fe:00:78 0 EOF\n";
+        let check = |inode, owner| assert_eq!(owner_in(table, 0xfe, 0, inode), owner, "{inode}");
+        check(1311, Some(812));
+        check(77, None);
+        check(78, None);
+        check(79, None);
+        assert_eq!(owner_in("", 1, 1, 1), None);
+    }
+}
