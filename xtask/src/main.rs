@@ -1,19 +1,16 @@
-fn main() {
-    let set = protox::Compiler::new(["/tmp/protos/include"])
-        .unwrap()
-        .include_imports(true)
-        .open_files([
-            "mesos/v1/mesos.proto",
-            "mesos/v1/agent/agent.proto",
-            "mesos/v1/allocator/allocator.proto",
-            "mesos/v1/executor/executor.proto",
-            "mesos/v1/maintenance/maintenance.proto",
-            "mesos/v1/master/master.proto",
-            "mesos/v1/quota/quota.proto",
-            "mesos/v1/scheduler/scheduler.proto",
-            "mesos/v1/resource_provider/resource_provider.proto",
-        ])
-        .unwrap()
-        .encode_file_descriptor_set();
-    std::fs::write("/tmp/mesos.fds", set).unwrap();
+//! Chores of the workspace. `cargo xtask codegen` writes the protobuf code and tables that are
+//! committed; `cargo xtask codegen --check` fails if they are not what the `.proto` files say.
+
+mod codegen;
+mod tables;
+
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["codegen"] => codegen::run(codegen::Mode::Write),
+        ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
+        _ => bail!("usage: cargo xtask codegen [--check]"),
+    }
 }
