@@ -1,0 +1,323 @@
+//! The refusal of requests that a foreign web page sent.
+//!
+//! Without a token anybody who can open a connection may run code here, and a browser opens
+//! connections for every page it shows. Two things betray such a request: an `Origin` that is not
+//! ours, and (when the page's own name was made to resolve to our address) a `Host` that is not
+//! ours. Programs send no `Origin` and are not hindered.
+//!
+//! [`HostPolicy::check`] is a pure decision; [`guarded`] puts it before a handler. WebSocket
+//! upgrades, which no browser rule restrains, are requests like any other here.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, StatusCode, Uri};
+
+use crate::respond;
+use crate::server::{BoxFuture, Handler, Peer};
+use crate::{Request, Response};
+
+/// Which hosts are home.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPolicy {
+    names: BTreeSet<String>,
+    domains: BTreeSet<String>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+/// A request from outside, with the reason in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{header} '{found}' is refused: allowed are {allowed}")]
+pub struct Foreign {
+    /// The header that betrayed it: `Host` or `Origin`.
+    pub header: &'static str,
+    /// Its value.
+    pub found: String,
+    /// What would have been allowed.
+    pub allowed: String,
+}
+
+impl Foreign {
+    /// The 403 that says so.
+    pub fn response(&self) -> Response {
+        respond::text(StatusCode::FORBIDDEN, format!("{self}\n"))
+    }
+}
+
+impl HostPolicy {
+    /// Home are IP literals and `localhost` only.
+    pub fn new() -> Self {
+        HostPolicy::default()
+    }
+
+    /// [`HostPolicy::new`] with the name that this machine has now.
+    pub fn of_this_machine() -> Self {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        HostPolicy::new().name(name.trim())
+    }
+
+    /// Adds a host name. An empty one is nothing.
+    pub fn name(mut self, name: &str) -> Self {
+        if !name.is_empty() {
+            self.names.insert(normal(name).to_owned());
+        }
+        self
+    }
+
+    /// Adds a domain: it and every name below it are home (`mesos` allows `leader.mesos`).
+    pub fn domain(mut self, domain: &str) -> Self {
+        let domain = normal(domain).trim_start_matches('.').to_owned();
+        if !domain.is_empty() {
+            self.domains.insert(domain);
+        }
+        self
+    }
+
+    /// Adds an address that pages may come from, beside loopback and the address the request is for.
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.addresses.insert(address);
+        self
+    }
+
+    /// Whether a request may pass.
+    ///
+    /// `Host` may be an IP literal, since no page can give itself one as a name. `Origin` may be an
+    /// IP literal only if it is a loopback or configured address or the one in `Host`: anybody can
+    /// serve a page from a bare address. Missing headers are fine, `Origin: null` (a sandboxed page
+    /// or a local file) is not.
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
+        // A target in absolute form overrides `Host`, so it must be as good.
+        if let Some(authority) = uri.authority() {
+            self.check_host(authority.as_str())?;
+        }
+        for host in headers.get_all(HOST) {
+            self.check_host(&String::from_utf8_lossy(host.as_bytes()))?;
+        }
+        for origin in headers.get_all(ORIGIN) {
+            let origin = String::from_utf8_lossy(origin.as_bytes());
+            if !self.is_home_origin(&origin, headers) {
+                return Err(self.foreign("Origin", &origin));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_host(&self, authority: &str) -> Result<(), Foreign> {
+        match host_of(authority) {
+            Some(Host::Address(_)) => Ok(()),
+            Some(Host::Name(name)) if self.is_home_name(&name) => Ok(()),
+            _ => Err(self.foreign("Host", authority)),
+        }
+    }
+
+    fn is_home_origin(&self, origin: &str, headers: &HeaderMap) -> bool {
+        let Some((_scheme, authority)) = origin.split_once("://") else { return false };
+        match host_of(authority) {
+            None => false,
+            Some(Host::Name(name)) => self.is_home_name(&name),
+            Some(Host::Address(address)) => {
+                let own = headers.get(HOST).and_then(|host| host_of(host.to_str().ok()?));
+                address.is_loopback()
+                    || self.addresses.contains(&address)
+                    || own == Some(Host::Address(address))
+            }
+        }
+    }
+
+    fn is_home_name(&self, name: &str) -> bool {
+        let below = |domain: &String| {
+            name.strip_suffix(domain.as_str()).is_some_and(|head| head.is_empty() || head.ends_with('.'))
+        };
+        // Browsers resolve *.localhost to loopback without asking DNS (RFC 6761).
+        name == "localhost"
+            || name.ends_with(".localhost")
+            || self.names.contains(name)
+            || self.domains.iter().any(below)
+    }
+
+    fn foreign(&self, header: &'static str, found: &str) -> Foreign {
+        let mut allowed = match header {
+            "Origin" => String::from("this address, loopback addresses, localhost"),
+            _ => String::from("IP addresses, localhost"),
+        };
+        for name in &self.names {
+            allowed = allowed + ", " + name;
+        }
+        for domain in &self.domains {
+            allowed = allowed + ", " + domain + " and names below it";
+        }
+        let found = found.chars().filter(|character| !character.is_control()).take(200).collect();
+        Foreign { header, found, allowed }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Host {
+    Address(IpAddr),
+    Name(String),
+}
+
+/// The host in `host[:port]`; `None` if it is neither an address nor a name.
+fn host_of(authority: &str) -> Option<Host> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']')?;
+            (
+                Host::Address(IpAddr::V6(address.parse().ok()?)),
+                after.strip_prefix(':').or(after.is_empty().then_some("")),
+            )
+        }
+        None => {
+            let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+            let host = match host.parse() {
+                Ok(address) => Host::Address(IpAddr::V4(address)),
+                Err(_) => Host::Name(normal(host)),
+            };
+            (host, Some(port))
+        }
+    };
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+    };
+    let valid = port?.bytes().all(|byte| byte.is_ascii_digit())
+        && match &host {
+            Host::Address(_) => true,
+            Host::Name(name) => is_name(name),
+        };
+    valid.then_some(host)
+}
+
+/// Names are compared in lower case and without the root's dot.
+fn normal(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// Puts the policy before a handler: foreign requests get their 403 and never reach it.
+pub fn guarded(policy: Arc<HostPolicy>, handler: Arc<dyn Handler>) -> Arc<dyn Handler> {
+    Arc::new(Guarded { policy, handler })
+}
+
+struct Guarded {
+    policy: Arc<HostPolicy>,
+    handler: Arc<dyn Handler>,
+}
+
+impl Handler for Guarded {
+    fn handle(&self, request: Request, peer: Peer) -> BoxFuture<'_, Response> {
+        match self.policy.check(request.uri(), request.headers()) {
+            Ok(()) => self.handler.handle(request, peer),
+            Err(foreign) => {
+                tracing::warn!(%peer, %foreign, "a foreign request");
+                Box::pin(std::future::ready(foreign.response()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `expect` is empty for a request that may pass, else the beginning of the refusal.
+    fn check(host: Option<&str>, origin: Option<&str>, expect: &str) {
+        let policy = HostPolicy::new()
+            .name("Box.example.")
+            .domain(".mesos")
+            .domain("thisdcos.directory")
+            .address([10, 0, 0, 9].into());
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(HOST, host), (ORIGIN, origin)] {
+            if let Some(value) = value {
+                headers.insert(name, value.parse().unwrap());
+            }
+        }
+        let found = policy.check(&Uri::from_static("/x"), &headers);
+        let found = found.err().map_or(String::new(), |foreign| foreign.to_string());
+        assert!(
+            if expect.is_empty() { found.is_empty() } else { found.starts_with(expect) },
+            "{host:?} {origin:?}: {found}"
+        );
+    }
+
+    #[test]
+    fn hosts() {
+        for home in [
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "10.1.2.3:5050",
+            "[::1]",
+            "[::1]:80",
+            "localhost",
+            "LocalHost:8080",
+            "a.localhost",
+            "box.example",
+            "BOX.example.:80",
+            "mesos",
+            "leader.mesos:5050",
+            "a.b.thisdcos.directory",
+        ] {
+            check(Some(home), None, "");
+        }
+        check(None, None, "");
+        for foreign in [
+            "evil.example",
+            "evil.example:80",
+            "notmesos",
+            "mesos.evil.example",
+            "localhost.evil.example",
+            "",
+            "127.0.0.1.evil.example",
+            "[::1",
+            "[::1]x",
+            "[evil]",
+            "127.0.0.1:80:80",
+            "a b",
+            "user@localhost",
+            "sub.box.example",
+        ] {
+            check(
+                Some(foreign),
+                None,
+                &format!("Host '{foreign}' is refused: allowed are IP addresses, localhost"),
+            );
+        }
+    }
+
+    #[test]
+    fn origins() {
+        for home in [
+            "http://localhost:8000",
+            "https://127.0.7.1",
+            "http://[::1]:1",
+            "http://10.0.0.1:81",
+            "http://10.0.0.9",
+            "http://leader.mesos",
+            "http://box.example",
+        ] {
+            check(Some("10.0.0.1:80"), Some(home), "");
+        }
+        for foreign in
+            ["http://evil.example", "null", "", "http://10.0.0.2", "http://localhost.evil.example", "file://"]
+        {
+            check(
+                Some("10.0.0.1:80"),
+                Some(foreign),
+                &format!("Origin '{foreign}' is refused: allowed are this"),
+            );
+        }
+        check(None, Some("http://10.0.0.1"), "Origin");
+    }
+
+    #[test]
+    fn every_host_counts_and_the_target_too() {
+        let policy = HostPolicy::new();
+        let mut headers = HeaderMap::new();
+        headers.append(HOST, "localhost".parse().unwrap());
+        assert_eq!(policy.check(&Uri::from_static("http://127.0.0.1/"), &headers), Ok(()));
+        assert_eq!(policy.check(&Uri::from_static("http://evil/"), &headers).unwrap_err().found, "evil");
+        headers.append(HOST, "evil".parse().unwrap());
+        assert_eq!(policy.check(&Uri::from_static("/"), &headers).unwrap_err().found, "evil");
+    }
+}

@@ -1,0 +1,4 @@
+//! Servers and clients of this crate against each other, and against raw sockets.
+
+mod client;
+mod kit;
