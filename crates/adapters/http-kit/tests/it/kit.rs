@@ -6,6 +6,8 @@ use std::time::Duration;
 use http_kit::{
     Address, Body, Client, Handler, Listener, Peer, Request, Response, ServerConfig, Timeouts, serve_with,
 };
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -72,4 +74,33 @@ pub(crate) fn post(path: &str, body: Body) -> Request {
 pub(crate) async fn call(client: &Client, address: &Address, request: Request) -> (u16, String) {
     let response = client.fetch(address, request, Timeouts::default(), 1 << 20, PATIENCE).await.unwrap();
     (response.status().as_u16(), String::from_utf8(response.into_body().to_vec()).unwrap())
+}
+
+/// A raw connection to a server.
+pub(crate) async fn connect(address: &Address) -> TcpStream {
+    let Address::Tcp(address) = address else { panic!("{address} is not TCP") };
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Writes bytes and reads until the other side closes.
+pub(crate) async fn exchange(address: &Address, bytes: &str) -> String {
+    let mut stream = connect(address).await;
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// Reads until what was read ends with `end`.
+pub(crate) async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+    let mut found = Vec::new();
+    let read = async {
+        while !found.ends_with(end.as_bytes()) {
+            found.push(stream.read_u8().await.unwrap());
+        }
+    };
+    let timely = tokio::time::timeout(PATIENCE, read).await.is_ok();
+    let found = String::from_utf8(found).unwrap();
+    assert!(timely, "no {end:?} came after {found:?}");
+    found
 }
