@@ -1,1 +1,88 @@
-//! Logs of all components.
+//! Logs of all components: lines of text to standard error, or to one file of bounded size for each
+//! component.
+//!
+//! Which lines are written is said by `DCOS_LOG` in the syntax of tracing-subscriber's `EnvFilter`
+//! (`info`, `warn,master=debug`). A component's lines are those within its span, which
+//! [`component`] makes. Deliberately absent: traces, metrics, shipping of logs.
+
+mod file;
+mod sink;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+pub use file::LogFile;
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To standard error, where a unit's journal takes them.
+    Stderr,
+    /// To `<directory>/<component>.log` for the lines within a component's span, to
+    /// `<directory>/dcos.log` for others.
+    Directory(PathBuf),
+}
+
+/// Why logs could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `DCOS_LOG` is no filter.
+    #[error("DCOS_LOG is {value:?}, allowed is a filter like info or warn,master=debug")]
+    Filter {
+        /// What was found.
+        value: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The directory could not be made.
+    #[error("make the log directory {}", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The process has a subscriber already.
+    #[error("set up logging")]
+    Init(#[source] TryInitError),
+}
+
+/// Sends this process' log lines to `output`. `filter` is the value of `DCOS_LOG`; without it `info`
+/// and above is written. To be called once, by the binary.
+///
+/// # Errors
+/// See [`Error`].
+pub fn init(output: Output, filter: Option<&str>) -> Result<(), Error> {
+    let filter = match filter {
+        None | Some("") => EnvFilter::new("info"),
+        Some(value) => {
+            EnvFilter::try_new(value).map_err(|source| Error::Filter { value: value.to_owned(), source })?
+        }
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let result = match output {
+        Output::Stderr => {
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(io::stderr().is_terminal())
+                .with_span_events(FmtSpan::NONE);
+            registry.with(lines).try_init()
+        }
+        Output::Directory(path) => {
+            std::fs::create_dir_all(&path)
+                .map_err(|source| Error::Directory { path: path.clone(), source })?;
+            registry.with(sink::Sink::new(path)).try_init()
+        }
+    };
+    result.map_err(Error::Init)
+}
+
+/// The span of a component's lines. A service's future is to be instrumented with it.
+pub fn component(name: &str) -> tracing::Span {
+    tracing::error_span!(target: "component", "component", name)
+}
