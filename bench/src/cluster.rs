@@ -20,7 +20,8 @@ pub(crate) fn binary_size(program: &Path, table: &mut Table) {
 }
 
 pub(crate) fn start_to_ready(program: &Path, table: &mut Table) {
-    let samples = (0..STARTS).map(|_| millis(Cluster::start(program, Options::default()).ready_after())).collect();
+    let samples =
+        (0..STARTS).map(|_| millis(Cluster::start(program, Options::default()).ready_after())).collect();
     table.samples("dcos up to READY", "ms", samples, "< 1000 ms");
 }
 
@@ -50,7 +51,9 @@ pub(crate) fn post_to_healthy(program: &Path, table: &mut Table) {
             "healthChecks": [{"protocol": "TCP", "portIndex": 0, "intervalSeconds": 1, "gracePeriodSeconds": 30}],
         }));
         let healthy = events.next(Duration::from_secs(30), |name, event| {
-            name == "instance_health_changed_event" && event["runSpecId"] == id.as_str() && event["healthy"] == true
+            name == "instance_health_changed_event"
+                && event["runSpecId"] == id.as_str()
+                && event["healthy"] == true
         });
         if healthy.is_some() {
             samples.push(millis(from.elapsed()));

@@ -75,7 +75,8 @@ impl Scheduler {
     }
 
     fn launch(&mut self, offer: &Value, task: &str, command: &str) {
-        let resource = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+        let resource =
+            |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
         self.call(&json!({"type": "ACCEPT", "accept": {
             "offer_ids": [offer["id"]],
             "operations": [{"type": "LAUNCH", "launch": {"task_infos": [{

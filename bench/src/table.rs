@@ -34,7 +34,11 @@ impl fmt::Display for Table {
         let head = ["measured", "median", "range", "samples", "goal"].map(str::to_owned);
         let widths: Vec<usize> = (0..head.len())
             .map(|column| {
-                std::iter::once(&head).chain(&self.rows).map(|row| row[column].len()).max().unwrap_or_default()
+                std::iter::once(&head)
+                    .chain(&self.rows)
+                    .map(|row| row[column].len())
+                    .max()
+                    .unwrap_or_default()
             })
             .collect();
         for row in std::iter::once(&head).chain(&self.rows) {
