@@ -1,0 +1,64 @@
+//! The few system calls that the wrappers do not offer.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The libc crate has it as an `int`, which cannot hold it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of the call returned.
+pub(crate) enum Cloned {
+    Parent { pid: u32 },
+    Child,
+}
+
+/// Makes a copy of this process, with `flags` (`CLONE_*`), as a sibling: the child of our parent, which gets
+/// its exit status. With `cgroup`, a directory of a v2 tree, the child is born in that group.
+///
+/// # Safety
+/// The process must have one thread only: the child has a copy of the caller's alone, and a lock that
+/// another thread held would never be released in it.
+pub(crate) unsafe fn clone_sibling(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    // SAFETY: all-zero is a valid clone_args: no stack, no pointers, no signal.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    // With CLONE_PARENT the exit signal is the caller's own and must be given as zero.
+    args.flags = (flags | libc::CLONE_PARENT) as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: args lives through the call and has the size given. Without CLONE_VM and with no stack the
+    // child goes on on its own copy of this one. The caller promises a single thread.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => Ok(Cloned::Parent { pid: pid as u32 }),
+    }
+}
+
+/// Lets no descriptor but the standard three survive the next exec.
+pub(crate) fn close_all_on_exec() -> io::Result<()> {
+    // SAFETY: only sets a flag on descriptors; closes none.
+    match unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Gives every signal its default effect: what the agent or its starter ignores (SIGPIPE, SIGHUP under
+/// nohup) would stay ignored through the exec.
+pub(crate) fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: the default disposition runs no code of ours. The kernel refuses KILL, STOP and the two
+        // that the C library keeps; their result does not matter.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Ends this process at once, without the parent's exit handlers that a copy inherited.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: never returns and touches no memory.
+    unsafe { libc::_exit(status) }
+}

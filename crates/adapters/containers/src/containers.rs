@@ -1,0 +1,456 @@
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::ContainerId;
+use tokio::sync::Semaphore;
+
+use crate::cgroup::{Group, GroupError, Hierarchy};
+use crate::helper;
+use crate::init::Plan;
+use crate::plain;
+use crate::probe::{self, Missing, Probe};
+use crate::process::{self, Exit, ProcessIdentity};
+use crate::spec::{ContainerSpec, Isolation, Limits};
+use crate::usage::Usage;
+
+/// Where containers live and how they are made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Holds one directory per container, with its init's identity. Made if missing; private to the agent.
+    pub runtime_dir: PathBuf,
+    /// The containers' parent group below each cgroup tree's mount, such as `dcos/agent-1`. Each agent of
+    /// a machine needs its own.
+    pub cgroup_root: PathBuf,
+    /// [`Isolation::Full`] is refused where it cannot be had; ask [`crate::probe`] first.
+    pub isolation: Isolation,
+    /// The command that runs [`crate::container_init_main`].
+    pub helper: Vec<OsString>,
+    /// A launch that takes longer has failed.
+    pub launch_timeout: Duration,
+    /// How long [`Containers::destroy`] waits for killed processes to be gone.
+    pub destroy_timeout: Duration,
+}
+
+impl Config {
+    /// The usual one: this program as its own helper, 10 s for a launch, 15 s for an end.
+    pub fn new(
+        runtime_dir: impl Into<PathBuf>,
+        cgroup_root: impl Into<PathBuf>,
+        isolation: Isolation,
+    ) -> Self {
+        Self {
+            runtime_dir: runtime_dir.into(),
+            cgroup_root: cgroup_root.into(),
+            isolation,
+            helper: vec!["/proc/self/exe".into(), "container-init".into()],
+            launch_timeout: Duration::from_secs(10),
+            destroy_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why containers cannot be made here.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The cgroup root is not a relative path of plain names.
+    #[error("cgroup root {}: only a relative path without . and .. is allowed", .0.display())]
+    CgroupRoot(PathBuf),
+    /// Full isolation was asked for and is not to be had.
+    #[error("full isolation is not possible here: {}", why(.0))]
+    Isolation(Vec<Missing>),
+    /// The helper's command is empty.
+    #[error("the helper's command is empty")]
+    Helper,
+    /// The runtime directory could not be made.
+    #[error("cannot make {}", path.display())]
+    RuntimeDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+fn why(missing: &[Missing]) -> String {
+    missing.iter().map(|m| format!("{}: {}", m.what, m.why)).collect::<Vec<_>>().join("; ")
+}
+
+/// Why a container could not be started. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The container's id cannot name a directory.
+    #[error(
+        "container id {0:?}: only letters, digits, -, _ and ., at most 200 of them, not beginning with ."
+    )]
+    Id(ContainerId),
+    /// A container of this id exists.
+    #[error("container {0} exists already")]
+    Exists(ContainerId),
+    /// The container's runtime directory could not be made.
+    #[error("cannot make {}", path.display())]
+    RuntimeDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A cgroup could not be made or limited.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The helper process could not be run.
+    #[error("cannot {attempt} the container helper")]
+    Helper {
+        /// `start`, `ask` or `hear`.
+        attempt: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The helper said nothing that could be understood.
+    #[error("the container helper ended without an answer: {0}")]
+    NoAnswer(String),
+    /// The helper tried and failed.
+    #[error("cannot {attempt}: {why}")]
+    Failed {
+        /// What was attempted on what.
+        attempt: String,
+        /// What the kernel said.
+        why: String,
+    },
+    /// It took longer than [`Config::launch_timeout`].
+    #[error("the container did not start within {0:?}")]
+    Timeout(Duration),
+    /// The runtime is shutting down.
+    #[error("the launch was cancelled")]
+    Cancelled,
+}
+
+/// Why a container could not be ended completely. Calling again goes on where it stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DestroyError {
+    /// Something survived [`Config::destroy_timeout`].
+    #[error("container {container_id} is still there after {after:?}: {what}")]
+    Survives {
+        /// Which container.
+        container_id: ContainerId,
+        /// How long was waited.
+        after: Duration,
+        /// What is left: processes by their ids, or a group.
+        what: String,
+    },
+    /// A file, group or process could not be worked on.
+    #[error("cannot {attempt} of container {container_id}")]
+    Io {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Which container.
+        container_id: ContainerId,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The runtime is shutting down.
+    #[error("the work was cancelled")]
+    Cancelled,
+}
+
+/// A container that was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launched {
+    /// Its init; to be checkpointed.
+    pub process: ProcessIdentity,
+}
+
+/// A container found on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which one.
+    pub container_id: ContainerId,
+    /// Its init, if it got as far as having one.
+    pub process: Option<ProcessIdentity>,
+    /// Whether the init runs.
+    pub alive: bool,
+}
+
+/// The containers of one agent. Cheap to clone.
+///
+/// Holds no state besides its configuration: everything is found again on disk and in the kernel, so an
+/// agent that was restarted goes on as if it had not been.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    hierarchies: Vec<Hierarchy>,
+    missing: Vec<Missing>,
+    /// Bounds the helpers at work, and with them the threads they are waited on.
+    launches: Semaphore,
+}
+
+/// Helpers at work at one time: more only wait for each other in the kernel.
+const PARALLEL_LAUNCHES: usize = 16;
+
+impl Containers {
+    /// Prepares the runtime directory and the cgroup root.
+    pub fn new(config: Config) -> Result<Containers, SetUpError> {
+        let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+        if config.cgroup_root.as_os_str().is_empty() || !config.cgroup_root.components().all(plain) {
+            return Err(SetUpError::CgroupRoot(config.cgroup_root));
+        }
+        if config.helper.is_empty() {
+            return Err(SetUpError::Helper);
+        }
+        let (probe, hierarchies) = match config.isolation {
+            Isolation::Full => probe::look(&config.cgroup_root),
+            Isolation::Plain => (Probe { isolation: Isolation::Plain, missing: Vec::new() }, Vec::new()),
+        };
+        if probe.isolation != config.isolation {
+            return Err(SetUpError::Isolation(probe.missing));
+        }
+        use std::os::unix::fs::DirBuilderExt;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.runtime_dir);
+        made.map_err(|source| SetUpError::RuntimeDir { path: config.runtime_dir.clone(), source })?;
+        let launches = Semaphore::new(PARALLEL_LAUNCHES);
+        let shared = Shared { config, hierarchies, missing: probe.missing, launches };
+        Ok(Containers { shared: Arc::new(shared) })
+    }
+
+    /// What of full isolation this machine does not have, such as a cgroup controller.
+    pub fn missing(&self) -> &[Missing] {
+        &self.shared.missing
+    }
+
+    /// How containers are separated here.
+    pub fn isolation(&self) -> Isolation {
+        self.shared.config.isolation
+    }
+
+    /// Starts a container and returns once its init executes its program. On failure nothing is left of it.
+    pub async fn launch(&self, spec: ContainerSpec) -> Result<Launched, LaunchError> {
+        let container_id = spec.container_id.clone();
+        if !ContainerSpec::id_is_valid(container_id.as_str()) {
+            return Err(LaunchError::Id(container_id));
+        }
+        let permit = self.shared.launches.acquire().await.map_err(|_| LaunchError::Cancelled)?;
+        let shared = Arc::clone(&self.shared);
+        let launched = tokio::task::spawn_blocking(move || shared.launch(spec)).await;
+        drop(permit);
+        match launched.unwrap_or(Err(LaunchError::Cancelled)) {
+            Ok(process) => Ok(Launched { process }),
+            Err(error @ LaunchError::Exists(_)) => Err(error),
+            Err(error) => {
+                // The launch's own error says more than one about the clearing up, which the agent's
+                // next look at [`Containers::list`] repeats.
+                let _ = self.destroy(&container_id).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the process has ended; at once if it is gone already.
+    pub async fn wait(&self, process: &ProcessIdentity) -> Exit {
+        let Ok(Some(pidfd)) = process.open() else { return Exit::Unknown };
+        let Ok(pidfd) = process::watch(pidfd) else { return Exit::Unknown };
+        // An error means that the runtime goes away.
+        let _ = pidfd.readable().await;
+        process::reap(pidfd.get_ref())
+    }
+
+    /// Ends every process of the container, waits until they are gone, and removes its groups and files.
+    /// Needs nothing but the id, and no error if there is no such container.
+    pub async fn destroy(&self, container_id: &ContainerId) -> Result<(), DestroyError> {
+        if !ContainerSpec::id_is_valid(container_id.as_str()) {
+            return Ok(());
+        }
+        let timeout = self.shared.config.destroy_timeout;
+        let deadline = tokio::time::Instant::now() + timeout;
+        let init = self.end_init(container_id, deadline).await?;
+        // The kernel removes what is killed within microseconds to milliseconds.
+        let mut pause = Duration::from_micros(200);
+        loop {
+            let (shared, id, init) = (Arc::clone(&self.shared), container_id.clone(), init.clone());
+            let left = tokio::task::spawn_blocking(move || shared.clear(&id, init.as_ref())).await;
+            match left.map_err(|_| DestroyError::Cancelled)?? {
+                None => return Ok(()),
+                Some(what) if tokio::time::Instant::now() >= deadline => {
+                    let container_id = container_id.clone();
+                    return Err(DestroyError::Survives { container_id, after: timeout, what });
+                }
+                Some(_) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    /// Kills the init, and with it its pid namespace, and takes its exit status so that no zombie stays.
+    async fn end_init(
+        &self,
+        container_id: &ContainerId,
+        deadline: tokio::time::Instant,
+    ) -> Result<Option<ProcessIdentity>, DestroyError> {
+        let failed = |attempt| {
+            let container_id = container_id.clone();
+            move |source| DestroyError::Io { attempt, container_id, source }
+        };
+        let Some(process) = self.shared.read_state(container_id.as_str()) else { return Ok(None) };
+        let Some(pidfd) = process.open().map_err(failed("open the init"))? else { return Ok(Some(process)) };
+        if self.shared.config.isolation == Isolation::Plain {
+            let (shared, id, init) = (Arc::clone(&self.shared), container_id.clone(), process.clone());
+            let stopped = tokio::task::spawn_blocking(move || {
+                plain::end_members(&init, id.as_str(), shared.config.destroy_timeout);
+            });
+            stopped.await.map_err(|_| DestroyError::Cancelled)?;
+        }
+        process::kill(&pidfd).map_err(failed("kill the init"))?;
+        let pidfd = process::watch(pidfd).map_err(failed("watch the init"))?;
+        if tokio::time::timeout_at(deadline, pidfd.readable()).await.is_err() {
+            return Err(DestroyError::Survives {
+                container_id: container_id.clone(),
+                after: self.shared.config.destroy_timeout,
+                what: format!("process {}", process.pid),
+            });
+        }
+        process::reap(pidfd.get_ref());
+        Ok(Some(process))
+    }
+
+    /// Every container on this machine that belongs to this configuration, in the order of their ids.
+    pub fn list(&self) -> io::Result<Vec<Found>> {
+        let mut ids = BTreeSet::new();
+        add_directories(&self.shared.config.runtime_dir, &mut ids)?;
+        for hierarchy in &self.shared.hierarchies {
+            add_directories(&hierarchy.mount.join(&self.shared.config.cgroup_root), &mut ids)?;
+        }
+        let found = |id: String| {
+            let process = self.shared.read_state(&id);
+            let alive = process.as_ref().is_some_and(ProcessIdentity::is_alive);
+            Found { container_id: ContainerId::from(id), process, alive }
+        };
+        Ok(ids.into_iter().filter(|id| ContainerSpec::id_is_valid(id)).map(found).collect())
+    }
+
+    /// What the container uses now. Under plain isolation that is the sum over its processes.
+    pub fn usage(&self, container_id: &ContainerId) -> Result<Usage, GroupError> {
+        match self.shared.config.isolation {
+            Isolation::Full => self.shared.group(container_id.as_str()).usage(),
+            Isolation::Plain => {
+                Ok(plain::usage(self.shared.read_state(container_id.as_str()), container_id.as_str()))
+            }
+        }
+    }
+
+    /// How often the kernel killed one of its processes because it reached the memory limit.
+    pub fn oom_kills(&self, container_id: &ContainerId) -> Result<u64, GroupError> {
+        self.shared.group(container_id.as_str()).oom_kills()
+    }
+
+    /// Changes the limits of a running container. Nothing happens under plain isolation.
+    pub fn update(&self, container_id: &ContainerId, limits: &Limits) -> Result<(), GroupError> {
+        self.shared.group(container_id.as_str()).limit(limits)
+    }
+
+    /// Removes the runtime directory and the cgroup root, if no container is left in them.
+    pub fn retire(self) -> io::Result<()> {
+        let shared = &self.shared;
+        fs::remove_dir(&shared.config.runtime_dir)?;
+        for hierarchy in &shared.hierarchies {
+            // Parents may be shared with other agents: they go when the last one does.
+            for root in shared.config.cgroup_root.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+                if fs::remove_dir(hierarchy.mount.join(root)).is_err() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add_directories(parent: &Path, names: &mut BTreeSet<String>) -> io::Result<()> {
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(())
+}
+
+impl Shared {
+    fn group(&self, container_id: &str) -> Group {
+        Group::new(&self.hierarchies, &self.config.cgroup_root, container_id)
+    }
+
+    fn state_file(&self, container_id: &str) -> PathBuf {
+        self.config.runtime_dir.join(container_id).join("init.json")
+    }
+
+    fn read_state(&self, container_id: &str) -> Option<ProcessIdentity> {
+        serde_json::from_slice(&fs::read(self.state_file(container_id)).ok()?).ok()
+    }
+
+    fn launch(&self, spec: ContainerSpec) -> Result<ProcessIdentity, LaunchError> {
+        let id = spec.container_id.clone();
+        let path = self.config.runtime_dir.join(id.as_str());
+        match fs::create_dir(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(LaunchError::Exists(id));
+            }
+            Err(source) => return Err(LaunchError::RuntimeDir { path, source }),
+        }
+        // The helper starts up while the groups are made.
+        let helper = helper::Running::spawn(&self.config.helper)?;
+        let group = self.group(id.as_str());
+        let limits = spec.limits;
+        let made = group.make().and_then(|()| group.limit(&limits));
+        let isolation = self.config.isolation;
+        let plan = Plan { spec, isolation, group, state_file: self.state_file(id.as_str()) };
+        made?;
+        helper.ask(&plan, self.config.launch_timeout)
+    }
+
+    /// One round of ending what is left; tells what still is.
+    fn clear(
+        &self,
+        id: &ContainerId,
+        init: Option<&ProcessIdentity>,
+    ) -> Result<Option<String>, DestroyError> {
+        let failed = |attempt, source| DestroyError::Io { attempt, container_id: id.clone(), source };
+        let group = self.group(id.as_str());
+        let left = match self.config.isolation {
+            Isolation::Full => {
+                let processes = group.processes();
+                if !processes.is_empty() {
+                    group.kill();
+                }
+                processes
+            }
+            Isolation::Plain => plain::kill_members(init, id.as_str()),
+        };
+        if !left.is_empty() {
+            return Ok(Some(format!("processes {left:?}")));
+        }
+        match group.remove() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                return Ok(Some("a cgroup that is busy".to_owned()));
+            }
+            Err(source) => return Err(failed("remove the cgroups", source)),
+        }
+        match fs::remove_dir_all(self.config.runtime_dir.join(id.as_str())) {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(failed("remove the runtime directory", source)),
+        }
+    }
+}

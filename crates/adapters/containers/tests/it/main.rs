@@ -1,0 +1,7 @@
+//! Containers for real: as root on this machine's own cgroups, and plain ones without any privilege.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+mod full;
+mod plain;
+mod scene;
