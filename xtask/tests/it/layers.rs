@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Adapters may lean on these of their kind only.
-const ADAPTERS_FOR_ADAPTERS: &[&str] = &["http-kit", "store"];
+const ADAPTERS_FOR_ADAPTERS: &[&str] = &["host", "http-kit", "store"];
 
 /// Whatever runs, waits, does IO, reads a clock or is random has one of these beneath it.
 const NOT_IN_PURE_LAYERS: &[&str] = &[

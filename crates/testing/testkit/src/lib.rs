@@ -1,1 +1,18 @@
-//! Starts the real program for tests and tears it down.
+//! Starts the real program for tests and benchmarks, talks to it as a client would, and tears it down.
+//!
+//! Everything here blocks and uses no runtime: a test reads from top to bottom. Each cluster has a
+//! subnet, a directory and processes of its own, so that tests run side by side.
+//!
+//! Deliberately absent: stand-ins for our own parts. What a test needs of them it starts for real.
+
+mod cluster;
+mod http;
+mod processes;
+mod sse;
+mod wait;
+
+pub use cluster::{Cluster, Options, own_subnet};
+pub use http::{HttpError, Response, request};
+pub use processes::{Process, descendants, pss_kib, running};
+pub use sse::Events;
+pub use wait::{eventually, until};

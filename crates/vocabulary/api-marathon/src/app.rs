@@ -13,7 +13,7 @@ use crate::iso;
 ///
 /// Its JSON is what `GET /v2/apps` shows of the definition (fields in Marathon's order) and what the store keeps;
 /// reading that JSON back gives an equal value. Requests are not read with `Deserialize` but by
-/// the reader of requests, which reports every problem with Marathon's words.
+/// [`crate::AppUpdate`], which reports every problem with Marathon's words.
 ///
 /// Marathon: `AppDefinition`, RAML type `App`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

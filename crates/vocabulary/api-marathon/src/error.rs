@@ -15,8 +15,18 @@ pub struct ApiError {
 pub struct Detail {
     /// Where, such as `/healthChecks(0)/protocol`; `/` for the object itself.
     pub path: String,
-    /// What is wrong there.
+    /// What is wrong there, in Marathon's words.
     pub errors: Vec<String>,
+    /// What was found and what is allowed, where Marathon's words do not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
+}
+
+impl Detail {
+    /// One problem.
+    pub fn new(path: impl Into<String>, error: impl Into<String>) -> Detail {
+        Detail { path: path.into(), errors: vec![error.into()], explanation: None }
+    }
 }
 
 impl ApiError {

@@ -1,8 +1,8 @@
 //! The words of the Marathon API (as of Marathon 1.11): requests as they are read, checked and normalised, and answers
 //! with the field names, the order of fields and the texts that Marathon's users know.
 //!
-//! A request body goes one way only: bytes -> request (JSON of the right types, or every problem at once) ->
-//! validation and normalisation -> [`AppDefinition`], the canonical form that the core decides on, the store keeps and
+//! A request body goes one way only: bytes -> [`AppUpdate`] (JSON of the right types, or every problem at once)
+//! -> validation and normalisation -> [`AppDefinition`], the canonical form that the core decides on, the store keeps and
 //! `GET /v2/apps` shows.
 //!
 //! What this crate does not do: it knows no state (whether an app exists, which deployment locks it), no HTTP and no
@@ -17,8 +17,13 @@ mod health;
 mod id;
 mod info;
 mod iso;
+mod problems;
 mod queue;
+mod read;
+mod request;
 mod task;
+mod update;
+mod validate;
 
 pub use app::{
     AppDefinition, Constraint, Container, Engine, KillSelection, Network, NetworkMode, Operator,
@@ -36,3 +41,5 @@ pub use info::{
 };
 pub use queue::{Delay, Funnel, ProcessedOffers, Queue, QueueItem, UnusedOffer};
 pub use task::{Health, IpAddress, Task, TaskFailure};
+pub use update::{AppUpdate, Settings};
+pub use validate::MAX_DEFINITION_BYTES;

@@ -21,9 +21,11 @@ mod resources;
 pub mod role;
 mod text;
 mod value;
+mod wire;
 
 pub use identity::{Disk, Identity, Name, Reservation, ReservationKind};
 pub use ranges::Ranges;
 pub use resources::{NotContained, Resource, Resources};
 pub use text::ParseResourcesError;
 pub use value::{Kind, Scalar, Value};
+pub use wire::{InvalidResource, ResourcesJsonError, WireForm};

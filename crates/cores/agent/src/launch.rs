@@ -1,0 +1,187 @@
+//! From the master's wish to a container.
+
+use base::{ContainerId, ExecutorId, FrameworkId, Now, TaskId};
+use mesos_proto::v1::executor::{Event, event};
+use mesos_proto::v1::task_status::Reason;
+use mesos_proto::v1::{FrameworkInfo, TaskInfo, TaskState};
+
+use crate::status::Cause;
+use crate::timers::Timer;
+use crate::{
+    Agent, Effect, Executor, ExecutorState, Framework, Launch, Record, Run, TaskRun, command, supported,
+};
+
+impl Agent {
+    /// Mesos: `Slave::runTask`. A task that is known already is a repetition and changes nothing.
+    pub(crate) fn run_task(&mut self, now: Now, info: FrameworkInfo, task: TaskInfo, out: &mut Vec<Effect>) {
+        let Some(agent_id) = self.id.clone() else { return };
+        let framework_id = FrameworkId::new(info.id.as_ref().map_or("", |id| &id.value));
+        let task_id = TaskId::new(&task.task_id.value);
+        let known = self.knows_task(&framework_id, &task_id);
+        if known
+            || !supported::is_path_safe(framework_id.as_str())
+            || !self.meet_framework(&framework_id, &info, out)
+        {
+            return;
+        }
+        if let Some(message) = supported::refusal(&task) {
+            let cause = Cause::new(TaskState::TaskError, Reason::TaskInvalid, message);
+            return self.end_task(now, &framework_id, &task_id, cause, out);
+        }
+        let (executor, for_command) = command::executor_of(&info, &task, &self.config.executor_program);
+        let executor_id = ExecutorId::new(&executor.executor_id.value);
+        if let Some(cause) = self.unusable(&framework_id, &executor_id, for_command) {
+            return self.end_task(now, &framework_id, &task_id, cause, out);
+        }
+        let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };
+        let is_new = !framework.executors.contains_key(&executor_id);
+        if is_new {
+            let container_id = ContainerId::new(self.rng.uuid());
+            let place = (framework_id.clone(), executor_id.clone());
+            let run = Run { framework_id: place.0.clone(), executor_id: place.1.clone(), container_id };
+            self.containers.insert(run.container_id.clone(), place);
+            let record = Record::Executor { run: run.clone(), info: Box::new(executor.clone()), for_command };
+            out.push(Effect::Persist(record));
+            framework.executors.insert(executor_id.clone(), Executor::new(run, executor, for_command));
+        }
+        let Some(executor) = framework.executors.get_mut(&executor_id) else { return };
+        let record = Record::Task { run: executor.run.clone(), info: Box::new(task.clone()) };
+        out.push(Effect::Persist(record));
+        let named = (!for_command).then_some(&executor_id);
+        let launched = for_command.then(|| Box::new(task.clone()));
+        let user = framework.info.user.clone();
+        let task = TaskRun::new(task, &framework_id, named, &agent_id, Some(&user));
+        framework.tasks.insert(task_id.clone(), executor_id.clone());
+        executor.tasks.insert(task_id.clone(), task);
+        executor.queue.push_back(task_id);
+        if is_new {
+            let at = now.mono + self.config.executor_registration_timeout;
+            self.timers.set(at, Timer::Register(executor.run.container_id.clone()));
+            out.push(Effect::Launch(Box::new(Launch {
+                agent_id,
+                run: executor.run.clone(),
+                framework: framework.info.clone(),
+                executor: executor.info.clone(),
+                task: launched,
+                resources: executor.resources(),
+            })));
+        } else {
+            self.deliver(&framework_id, &executor_id, out);
+        }
+    }
+
+    /// Task groups need containers in containers.
+    pub(crate) fn refuse_group(
+        &mut self,
+        now: Now,
+        info: FrameworkInfo,
+        tasks: Vec<TaskInfo>,
+        out: &mut Vec<Effect>,
+    ) {
+        let framework_id = FrameworkId::new(info.id.as_ref().map_or("", |id| &id.value));
+        if self.id.is_none() || !supported::is_path_safe(framework_id.as_str()) {
+            return;
+        }
+        for task in tasks {
+            let task_id = TaskId::new(&task.task_id.value);
+            if self.knows_task(&framework_id, &task_id) || !self.meet_framework(&framework_id, &info, out) {
+                continue;
+            }
+            let message = "Task uses 'launch_group', which this agent does not support";
+            let cause = Cause::new(TaskState::TaskError, Reason::TaskGroupInvalid, message);
+            self.end_task(now, &framework_id, &task_id, cause, out);
+        }
+    }
+
+    /// Makes the framework known, or known again. False if it is being shut down.
+    fn meet_framework(&mut self, id: &FrameworkId, info: &FrameworkInfo, out: &mut Vec<Effect>) -> bool {
+        if let Some(framework) = self.frameworks.get_mut(id) {
+            if framework.terminating {
+                return false;
+            }
+            if framework.info != *info {
+                framework.info = info.clone();
+                out.push(Effect::Persist(Record::Framework { info: Box::new(info.clone()) }));
+            }
+            return true;
+        }
+        let earlier = self.completed_frameworks.iter().position(|framework| framework.id() == *id);
+        let mut framework = earlier
+            .and_then(|index| self.completed_frameworks.remove(index))
+            .unwrap_or_else(|| Framework::new(info.clone()));
+        framework.info = info.clone();
+        framework.terminating = false;
+        self.frameworks.insert(id.clone(), framework);
+        out.push(Effect::Persist(Record::Framework { info: Box::new(info.clone()) }));
+        true
+    }
+
+    /// Why the executor cannot take another task.
+    fn unusable(
+        &self,
+        framework_id: &FrameworkId,
+        executor_id: &ExecutorId,
+        for_command: bool,
+    ) -> Option<Cause> {
+        let framework = self.frameworks.get(framework_id)?;
+        let dropped = framework.state_or_lost(TaskState::TaskDropped);
+        let Some(executor) = framework.executors.get(executor_id) else {
+            let limit = self.config.max_executors;
+            let message = format!("Agent runs {limit} executors, which is its limit");
+            return (self.containers.len() >= limit)
+                .then(|| Cause::new(dropped, Reason::ContainerLaunchFailed, message));
+        };
+        match executor.state {
+            ExecutorState::Terminating => {
+                Some(Cause::new(dropped, Reason::ExecutorTerminated, "Executor terminating"))
+            }
+            ExecutorState::Terminated => {
+                Some(Cause::new(dropped, Reason::ExecutorTerminated, "Executor terminated"))
+            }
+            _ if for_command || executor.for_command => {
+                let message = format!("Executor ID '{executor_id}' is taken by another task's executor");
+                Some(Cause::new(dropped, Reason::TaskInvalid, message))
+            }
+            ExecutorState::Registering | ExecutorState::Running => None,
+        }
+    }
+
+    /// Sends an executor the tasks that wait for it, if it is subscribed.
+    pub(crate) fn deliver(
+        &mut self,
+        framework_id: &FrameworkId,
+        executor_id: &ExecutorId,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(executor) = self.executor_mut(framework_id, executor_id) else { return };
+        let Some(connection) = executor.connection.filter(|_| executor.state == ExecutorState::Running)
+        else {
+            return;
+        };
+        if executor.queue.is_empty() {
+            return;
+        }
+        if !executor.for_command {
+            // The container of a command task was started with all it gets.
+            let (container_id, resources) = (executor.run.container_id.clone(), executor.resources());
+            out.push(Effect::Resize { container_id, resources });
+        }
+        for task_id in std::mem::take(&mut executor.queue) {
+            let Some(task) = executor.tasks.get_mut(&task_id) else { continue };
+            task.delivered = true;
+            executor.served = true;
+            if let Some(info) = &task.info {
+                let event = launch_event(info.as_ref().clone());
+                out.push(Effect::Send { connection, event: Box::new(event) });
+            }
+        }
+    }
+}
+
+pub(crate) fn launch_event(task: TaskInfo) -> Event {
+    Event {
+        r#type: Some(event::Type::Launch as i32),
+        launch: Some(event::Launch { task }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,86 @@
+//! The agent and its master.
+
+use base::{AgentId, FrameworkId, Now};
+use mesos_proto::v1::{self, AgentInfo, ExecutorInfo, FrameworkInfo, Task};
+
+use crate::{Agent, Effect, ExecutorState, Record};
+
+/// Everything the agent tells a master when it registers (again).
+#[derive(Clone, Debug)]
+pub struct Knowledge {
+    /// With an id if the agent has one.
+    pub info: AgentInfo,
+    /// Frameworks that have something here.
+    pub frameworks: Vec<FrameworkInfo>,
+    /// Executors that live or are being started, with their framework.
+    pub executors: Vec<(FrameworkId, ExecutorInfo)>,
+    /// Tasks that are not over or whose end is not acknowledged.
+    pub tasks: Vec<Task>,
+}
+
+impl Agent {
+    /// What Hello tells. Only after [`Agent::is_recovered`]: before that the master would take tasks for lost.
+    pub fn knowledge(&self) -> Knowledge {
+        let living = self.frameworks.values().filter(|framework| !framework.executors.is_empty());
+        let mut knowledge = Knowledge {
+            info: self.info_with_id(),
+            frameworks: living.map(|framework| framework.info.clone()).collect(),
+            executors: Vec::new(),
+            tasks: Vec::new(),
+        };
+        for (framework_id, framework) in &self.frameworks {
+            for executor in framework.executors.values() {
+                if executor.state != ExecutorState::Terminated {
+                    knowledge.executors.push((framework_id.clone(), executor.info.clone()));
+                }
+                knowledge.tasks.extend(executor.tasks.values().map(|task| task.task.clone()));
+            }
+        }
+        knowledge
+    }
+
+    /// The agent's description, with its id if it has one.
+    pub fn info_with_id(&self) -> AgentInfo {
+        let id = self.id.as_ref().map(|id| v1::AgentId { value: id.to_string() });
+        AgentInfo { id, ..self.config.info.clone() }
+    }
+
+    pub(crate) fn register(&mut self, now: Now, agent_id: AgentId, out: &mut Vec<Effect>) {
+        if self.id.as_ref().is_some_and(|id| *id != agent_id) {
+            // A master never gives an agent that has an id another one; the service treats it as fatal
+            // before it comes here.
+            return;
+        }
+        self.id = Some(agent_id.clone());
+        let info = self.info_with_id();
+        if self.recorded.as_ref() != Some(&info)
+            || self.recovered_boot.as_deref() != Some(&self.config.boot_id)
+        {
+            let boot_id = self.config.boot_id.clone();
+            out.push(Effect::Persist(Record::Agent {
+                agent_id,
+                info: Box::new(info.clone()),
+                boot_id: boot_id.clone(),
+            }));
+            self.recorded = Some(info);
+            self.recovered_boot = Some(boot_id);
+        }
+        self.registered = true;
+        self.forward_all(now, out);
+    }
+
+    pub(crate) fn disconnect(&mut self) {
+        self.registered = false;
+        self.stop_retries();
+    }
+
+    pub(crate) fn update_framework(&mut self, info: FrameworkInfo, out: &mut Vec<Effect>) {
+        let id = FrameworkId::new(info.id.as_ref().map_or("", |id| &id.value));
+        if let Some(framework) = self.frameworks.get_mut(&id)
+            && framework.info != info
+        {
+            framework.info = info.clone();
+            out.push(Effect::Persist(Record::Framework { info: Box::new(info) }));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use mesos_proto::v1;
+
+/// What the master is told at its start. The defaults are those of Mesos.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who this master is, as frameworks are told: id (a UUID, new for every start), address, version,
+    /// capabilities. Agent, framework and offer ids begin with its id.
+    pub info: v1::MasterInfo,
+    /// Seeds the order in which agents are offered.
+    pub seed: u64,
+    /// How often agents' free resources are offered again after filters expired. Mesos: `--allocation_interval`.
+    pub allocation_interval: Duration,
+    /// Takes an unanswered offer back after this time; never if `None`. Mesos: `--offer_timeout`.
+    pub offer_timeout: Option<Duration>,
+    /// How often subscribed frameworks get a HEARTBEAT.
+    pub heartbeat_interval: Duration,
+    /// How long an agent may be silent, together with `max_agent_ping_timeouts`. Mesos: `--agent_ping_timeout`.
+    pub agent_ping_timeout: Duration,
+    /// After this many `agent_ping_timeout`s of silence an agent is unreachable. Mesos: `--max_agent_ping_timeouts`.
+    pub max_agent_ping_timeouts: u32,
+    /// After a failover of the master, an agent that has not come back in this time is unreachable.
+    /// Mesos: `--agent_reregister_timeout`.
+    pub agent_reregister_timeout: Duration,
+    /// How many completed frameworks are remembered. Mesos: `--max_completed_frameworks`.
+    pub max_completed_frameworks: usize,
+    /// How many completed tasks of each framework are remembered. Mesos: `--max_completed_tasks_per_framework`.
+    pub max_completed_tasks_per_framework: usize,
+    /// How many unreachable tasks of each framework are remembered. Mesos:
+    /// `--max_unreachable_tasks_per_framework`.
+    pub max_unreachable_tasks_per_framework: usize,
+    /// How many unreachable agents the registry remembers. Mesos: `--registry_max_agent_count`.
+    pub max_unreachable_agents: usize,
+}
+
+impl Config {
+    /// The defaults of Mesos for the master that `info` describes.
+    pub fn new(info: v1::MasterInfo, seed: u64) -> Self {
+        Self {
+            info,
+            seed,
+            allocation_interval: Duration::from_secs(1),
+            offer_timeout: None,
+            heartbeat_interval: Duration::from_secs(15),
+            agent_ping_timeout: Duration::from_secs(15),
+            max_agent_ping_timeouts: 5,
+            agent_reregister_timeout: Duration::from_secs(600),
+            max_completed_frameworks: 50,
+            max_completed_tasks_per_framework: 1000,
+            max_unreachable_tasks_per_framework: 1000,
+            max_unreachable_agents: 1000,
+        }
+    }
+
+    /// How long an agent may be silent before it is unreachable.
+    pub fn agent_silence(&self) -> Duration {
+        self.agent_ping_timeout.saturating_mul(self.max_agent_ping_timeouts)
+    }
+}

@@ -1,0 +1,287 @@
+//! Whether the content of a request makes an app. Texts and paths are Marathon's, which its users look for.
+
+use std::collections::BTreeSet;
+
+use crate::app::{AppDefinition, Constraint, Operator, UnreachableStrategy};
+use crate::error::ApiError;
+use crate::health::{HealthCheck, Protocol};
+use crate::problems::Problems;
+use crate::update::{AppUpdate, Settings};
+
+/// The longest JSON of a definition, in bytes: the store takes values of 64 KiB, and other records hold definitions
+/// together with a little more.
+pub const MAX_DEFINITION_BYTES: usize = 60 * 1024;
+
+/// Problems that only old forms of fields have.
+///
+/// Marathon: `AppValidation.validateOldAppAPI`.
+pub(crate) fn old_forms(update: &AppUpdate) -> Result<(), ApiError> {
+    let mut problems = Problems::default();
+    if let Some(ports) = &update.ports {
+        problems.check(all_unique(ports.iter().filter(|port| **port != 0)), "/", "ports must be unique");
+        if let Some(definitions) = &update.port_definitions {
+            let same = definitions.iter().map(|definition| definition.port).eq(ports.iter().copied());
+            problems.check(same, "/", "cannot specify both ports and port definitions");
+        }
+    }
+    problems.or(Some(()), ApiError::invalid_object)
+}
+
+/// Every problem of `app`, which `update` made.
+///
+/// Marathon: `AppValidation.validateCanonicalAppAPI`, `AppDefinition.validAppDefinition`.
+pub(crate) fn app(
+    update: &AppUpdate,
+    app: &AppDefinition,
+    settings: &Settings,
+    current_role: Option<&str>,
+) -> Result<(), ApiError> {
+    let mut problems = Problems::default();
+    for problem in app.id.problems() {
+        problems.add("/id", problem);
+    }
+    problems.check(!app.id.is_root(), "/", "must not be root");
+    for (index, id) in app.dependencies.iter().enumerate() {
+        for problem in id.problems() {
+            problems.add(format!("/dependencies({index})"), problem);
+        }
+    }
+    for (path, why) in &update.refused {
+        problems.add(path, why);
+    }
+    command(&mut problems, app);
+    ports(&mut problems, app);
+    for (index, check) in app.health_checks.iter().enumerate() {
+        health_check(&mut problems, &format!("/healthChecks({index})"), check, app.port_definitions.len());
+    }
+    let by_executor = app.health_checks.iter().filter(|check| !check.protocol.is_by_marathon()).count();
+    problems.check(by_executor <= 1, "/", "AppDefinition can contain at most one Mesos health check");
+    for (index, parts) in update.constraints.iter().flatten().enumerate() {
+        if let Err(problem) = constraint(parts) {
+            problems.add(format!("/constraints({index})"), problem);
+        }
+    }
+    networks(&mut problems, app);
+    roles(&mut problems, app, settings, current_role);
+    strategies(&mut problems, app);
+    labels(&mut problems, app);
+    size(&mut problems, app);
+    problems.or(Some(()), ApiError::invalid_object)
+}
+
+fn command(problems: &mut Problems, app: &AppDefinition) {
+    // Marathon takes a command of one character for an empty one.
+    problems.check(
+        app.cmd.as_ref().is_none_or(|cmd| cmd.chars().count() > 1),
+        "/",
+        "must not be an empty string",
+    );
+    problems.check(
+        app.cmd.is_some() == app.args.is_empty(),
+        "/",
+        "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.",
+    );
+    problems.check(
+        matches!(app.executor.as_str(), "" | "//cmd"),
+        "/executor",
+        format!(
+            "found '{}'; custom executors are not supported yet; supported are '' and '//cmd'",
+            app.executor
+        ),
+    );
+    problems.check(
+        app.gpus == 0,
+        "/",
+        "Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)",
+    );
+    problems.check(app.tty != Some(true), "/tty", "terminals are not supported yet; supported is false");
+    let without_nul = |text: &str| !text.contains('\0');
+    let nul = "must not contain a NUL character";
+    problems.check(app.cmd.as_deref().is_none_or(without_nul), "/cmd", nul);
+    problems.check(app.user.as_deref().is_none_or(without_nul), "/user", nul);
+    for (index, arg) in app.args.iter().enumerate() {
+        problems.check(without_nul(arg), format!("/args({index})"), nul);
+    }
+    for (index, (name, value)) in app.env.iter().enumerate() {
+        problems.check(!name.is_empty(), format!("/env({index})"), "must not be empty");
+        problems.check(!name.contains('='), format!("/env/{name}"), "the name must not contain '='");
+        problems.check(without_nul(name) && without_nul(value), format!("/env/{name}"), nul);
+    }
+}
+
+fn ports(problems: &mut Problems, app: &AppDefinition) {
+    let names = app.port_definitions.iter().filter_map(|definition| definition.name.as_ref());
+    problems.check(all_unique(names), "/portDefinitions", "Port names must be unique.");
+    let given = app.service_ports().filter(|port| *port != 0);
+    problems.check(all_unique(given), "/portDefinitions", "Ports must be unique.");
+}
+
+fn health_check(problems: &mut Problems, path: &str, check: &HealthCheck, ports: usize) {
+    match (check.protocol, &check.command) {
+        (Protocol::Command, None) => {
+            problems.add(path, "illegal protocol COMMAND for non-command health check");
+        }
+        (Protocol::Command, Some(_)) => {}
+        (protocol, Some(_)) => {
+            problems.add(path, format!("illegal protocol {} specified with command", protocol.as_str()));
+        }
+        (
+            protocol @ (Protocol::Https | Protocol::MesosHttps | Protocol::MesosHttp | Protocol::MesosTcp),
+            None,
+        ) => {
+            let why =
+                format!("{} is not supported yet; supported are HTTP, TCP and COMMAND", protocol.as_str());
+            problems.add(format!("{path}/protocol"), why);
+        }
+        (Protocol::Http | Protocol::Tcp, None) => {}
+    }
+    if check.protocol != Protocol::Command {
+        let addresses_a_port = match (check.port_index, check.port) {
+            (Some(index), _) => usize::from(index) < ports,
+            (None, port) => port.is_some() || ports == 1,
+        };
+        problems.check(
+            addresses_a_port,
+            path,
+            "Health check port indices must address an element of the ports array or container port mappings.",
+        );
+    }
+    problems.check(
+        check.ip_protocol == "IPv4",
+        path,
+        "IPv6 can only be used for container type DOCKER and Mesos http/https/tcp health checks",
+    );
+    let bad_path = |path: &str| path.chars().any(|c| c.is_control() || c == ' ');
+    problems.check(
+        !check.path.as_deref().is_some_and(bad_path),
+        format!("{path}/path"),
+        "must not contain spaces or control characters; they are allowed percent-encoded",
+    );
+}
+
+/// The constraints that are well-formed; the others are problems, see [`constraint`].
+pub(crate) fn constraints(given: &[Vec<String>]) -> Vec<Constraint> {
+    let mut constraints: Vec<Constraint> = Vec::new();
+    for constraint in given.iter().filter_map(|parts| constraint(parts).ok()) {
+        if !constraints.contains(&constraint) {
+            constraints.push(constraint);
+        }
+    }
+    constraints
+}
+
+/// Marathon: `SchedulingValidation.complyWithAppConstraintRules`.
+fn constraint(parts: &[String]) -> Result<Constraint, String> {
+    let (field, operator, value) = match parts {
+        [field, operator] => (field, operator, None),
+        [field, operator, value] => (field, operator, Some(value)),
+        _ => return Err("Each constraint must have either 2 or 3 fields".to_owned()),
+    };
+    if field.is_empty() {
+        return Err("illegal constraint specification".to_owned());
+    }
+    let Some(operator) = Operator::parse(operator) else {
+        let allowed =
+            "operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS";
+        return Err(allowed.to_owned());
+    };
+    let is_int = value.map(|value| value.parse::<i32>().is_ok());
+    match operator {
+        Operator::Unique if value.is_some() => return Err("UNIQUE does not accept a value".to_owned()),
+        Operator::GroupBy if is_int == Some(false) => {
+            return Err("GROUP BY must define an integer value or else no value at all".to_owned());
+        }
+        Operator::MaxPer if is_int != Some(true) => {
+            return Err("MAX_PER requires an integer value".to_owned());
+        }
+        Operator::Unique | Operator::Cluster => {}
+        other => {
+            return Err(format!("operator {other} is not supported yet; supported are UNIQUE and CLUSTER"));
+        }
+    }
+    Ok(Constraint { field: field.clone(), operator, value: value.cloned() })
+}
+
+fn networks(problems: &mut Problems, app: &AppDefinition) {
+    problems.check(
+        app.networks.len() <= 1,
+        "/networks",
+        "May specify a single host network, single bridge network, or else 1-to-n container networks",
+    );
+}
+
+fn roles(problems: &mut Problems, app: &AppDefinition, settings: &Settings, current_role: Option<&str>) {
+    let mut valid = vec![settings.role.as_str()];
+    valid.extend(current_role.filter(|role| *role != settings.role));
+    problems.check(
+        valid.contains(&app.role.as_str()),
+        "/role",
+        format!("got {}, expected one of: [{}]", app.role, valid.join(", ")),
+    );
+    if let Some(accepted) = &app.accepted_resource_roles {
+        problems.check(!accepted.is_empty(), "/acceptedResourceRoles", "must not be empty");
+        let allowed = BTreeSet::from(["*", app.role.as_str()]);
+        problems.check(
+            accepted.iter().all(|role| allowed.contains(role.as_str())),
+            "/acceptedResourceRoles",
+            format!(
+                "acceptedResourceRoles can only contain {}",
+                allowed.iter().copied().collect::<Vec<_>>().join(" and ")
+            ),
+        );
+    }
+}
+
+fn strategies(problems: &mut Problems, app: &AppDefinition) {
+    if app.is_single_instance() {
+        problems.check(app.instances <= 1, "/", "Single instance app may only have one instance");
+        for (name, share) in [
+            ("minimumHealthCapacity", app.upgrade_strategy.minimum_health_capacity),
+            ("maximumOverCapacity", app.upgrade_strategy.maximum_over_capacity),
+        ] {
+            problems.check(
+                share == 0.0,
+                format!("/upgradeStrategy/{name}"),
+                format!("got {share:?}, expected 0.0"),
+            );
+        }
+    }
+    if let UnreachableStrategy::Enabled { inactive_after_seconds: inactive, expunge_after_seconds: expunge } =
+        app.unreachable_strategy
+    {
+        problems.check(
+            inactive <= expunge,
+            "/unreachableStrategy/inactiveAfterSeconds",
+            format!(
+                "inactiveAfterSeconds ({inactive}) must be less or equal to expungeAfterSeconds, which is {expunge}"
+            ),
+        );
+    }
+}
+
+fn labels(problems: &mut Problems, app: &AppDefinition) {
+    let label = |name: &str| app.labels.get(name).map_or("", String::as_str);
+    let version = label("DCOS_MIGRATION_API_VERSION");
+    let migrates = version == "v1"
+        && !label("DCOS_PACKAGE_FRAMEWORK_NAME").is_empty()
+        && !label("DCOS_MIGRATION_API_PATH").is_empty();
+    problems.check(
+        version.is_empty() || migrates,
+        "/",
+        "DCOS_PACKAGE_FRAMEWORK_NAME and DCOS_MIGRATION_API_PATH must be defined when using DCOS_MIGRATION_API_VERSION",
+    );
+}
+
+fn size(problems: &mut Problems, app: &AppDefinition) {
+    let bytes = serde_json::to_vec(app).map_or(usize::MAX, |json| json.len());
+    problems.check(
+        bytes <= MAX_DEFINITION_BYTES,
+        "/",
+        format!("the definition is too large: found {bytes} bytes, allowed are {MAX_DEFINITION_BYTES}"),
+    );
+}
+
+fn all_unique<T: Ord>(items: impl Iterator<Item = T>) -> bool {
+    let mut seen = BTreeSet::new();
+    items.into_iter().all(|item| seen.insert(item))
+}

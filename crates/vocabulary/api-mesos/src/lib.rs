@@ -1,0 +1,16 @@
+//! The HTTP words that Mesos' master and agent share: the JSON of the v0 API, which encodings a client
+//! may use, the version.
+//!
+//! The v0 API is not protobuf's JSON: it has shapes of its own, written by [`json`] and [`messages`] byte
+//! for byte as Mesos prints them. The v1 API's JSON is in `mesos-proto`.
+//!
+//! Deliberately absent: routes, states and the rules behind them.
+
+pub mod json;
+pub mod messages;
+mod negotiation;
+mod query;
+pub mod version;
+
+pub use negotiation::Encoding;
+pub use query::Query;
