@@ -15,6 +15,6 @@ mod user;
 pub use capacity::{Capacity, CapacityError};
 pub use lock::{FileLock, LockError};
 pub use ports::{PortLease, PortLeaseError, PortLeases};
-pub use process::{ProcessIdentity, boot_id, command_line, hostname};
+pub use process::{ProcessIdentity, boot_id, command_line, hostname, terminate};
 pub use sockets::{Listener, listener};
 pub use user::{User, is_root, state_directory};

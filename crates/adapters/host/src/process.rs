@@ -65,6 +65,16 @@ pub fn command_line(pid: u32) -> Option<String> {
     Some(format!("[{}]", std::fs::read_to_string(dir.join("comm")).ok()?.trim_end()))
 }
 
+/// Asks a process to end (SIGTERM).
+///
+/// # Errors
+/// When there is none of that number, or it is another user's.
+pub fn terminate(pid: u32) -> io::Result<()> {
+    let no_such = || io::Error::from(rustix::io::Errno::SRCH);
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or_else(no_such)?;
+    Ok(rustix::process::kill_process(pid, rustix::process::Signal::TERM)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,20 +11,35 @@ mod clock;
 mod ctx;
 mod supervisor;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 pub use clock::{Clock, entropy};
 pub use ctx::{Ctx, Readiness, Shutdown, Stop};
 pub use supervisor::{Backoff, BoxError, Component, State, StateChange, Supervisor};
 
-/// Completes with the signal's name when the process is asked to end by SIGINT or SIGTERM.
-///
-/// # Errors
-/// When the handlers cannot be installed.
-pub async fn termination() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok("SIGINT"),
-        _ = terminate.recv() => Ok("SIGTERM"),
+/// The signals that ask the process to end: SIGINT and SIGTERM. From [`Termination::listen`] on they
+/// no longer end it by themselves.
+#[derive(Debug)]
+pub struct Termination {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Termination {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn listen() -> std::io::Result<Termination> {
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Termination { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
+    }
+
+    /// Completes with the signal's name at each one that arrives; none is missed between calls.
+    pub async fn received(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
     }
 }

@@ -1,0 +1,203 @@
+//! The record of a cluster: what it was made with, so that it is taken up again as it was.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use base::Rng;
+use host::{Capacity, FileLock, LockError};
+use serde::{Deserialize, Serialize};
+
+use crate::{Config, Error, Subnet, SubnetError, share};
+
+/// The record's file in the cluster's directory.
+pub(crate) const RECORD: &str = "cluster.json";
+/// The lock's file.
+const LOCK: &str = "lock";
+/// The layout of the record and of the directory.
+const FORMAT: u32 = 1;
+
+/// A cluster of one machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cluster {
+    /// [`FORMAT`] of the program that wrote it.
+    format: u32,
+    /// A UUID.
+    pub(crate) cluster_id: String,
+    /// The version of the program that ran it last.
+    pub(crate) version: String,
+    /// The network of its nodes.
+    subnet: String,
+    /// What `--resources` said.
+    resources: String,
+    /// The agents, in the order of their addresses.
+    pub(crate) agents: Vec<Agent>,
+}
+
+/// An agent of such a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Agent {
+    /// Its name, as in `agent 2` or `public agent 1`.
+    pub(crate) name: String,
+    /// Its address.
+    pub(crate) ip: IpAddr,
+    /// Whether it is a public one.
+    pub(crate) public: bool,
+    /// What it offers but ports, in Mesos' text form.
+    pub(crate) resources: String,
+}
+
+impl Agent {
+    /// Its files in the cluster's directory.
+    pub(crate) fn dir(&self, cluster: &Path) -> PathBuf {
+        cluster.join("agents").join(self.name.replace(' ', "-"))
+    }
+}
+
+impl Cluster {
+    /// The network of its nodes.
+    pub(crate) fn subnet(&self) -> Result<Subnet, SubnetError> {
+        self.subnet.parse()
+    }
+
+    /// What is to run: what was recorded, if `config` does not contradict it, with what it adds.
+    pub(crate) fn settle(
+        recorded: Option<Cluster>,
+        config: &Config,
+        host: Capacity,
+        rng: &mut Rng,
+    ) -> Result<Cluster, Error> {
+        let mut cluster = match recorded {
+            Some(recorded) => recorded.accept(config)?,
+            None => Cluster {
+                format: FORMAT,
+                cluster_id: rng.uuid(),
+                version: String::new(),
+                subnet: config.subnet.unwrap_or(Subnet::DEFAULT).to_string(),
+                resources: config.resources.clone().unwrap_or_default(),
+                agents: Vec::new(),
+            },
+        };
+        config.version.clone_into(&mut cluster.version);
+        let fresh = cluster.agents.is_empty();
+        let agents = config.agents.unwrap_or_else(|| if fresh { 1 } else { cluster.count(false) });
+        let public = config.public_agents.unwrap_or_else(|| cluster.count(true));
+        cluster.grow(agents, public, host)?;
+        Ok(cluster)
+    }
+
+    /// The recorded cluster, unless `config` asks for another one.
+    fn accept(self, config: &Config) -> Result<Cluster, Error> {
+        let differs = |option, asked: String, recorded: String, why| {
+            let dir = config.dir.clone();
+            Err(Error::Differs { option, asked, recorded, why, dir })
+        };
+        if let Some(asked) = config.subnet
+            && asked.to_string() != self.subnet
+        {
+            return differs("--subnet", asked.to_string(), self.subnet, ", where its tasks expect it");
+        }
+        let counts = [("--agents", config.agents, false), ("--public-agents", config.public_agents, true)];
+        for (option, asked, public) in counts {
+            let recorded = self.count(public);
+            if let Some(asked) = asked.filter(|asked| *asked < recorded) {
+                let why = ", and those left out may have tasks running";
+                return differs(option, asked.to_string(), recorded.to_string(), why);
+            }
+        }
+        match &config.resources {
+            Some(asked) if *asked != self.resources => {
+                let recorded = if self.resources.is_empty() { "none".to_owned() } else { self.resources };
+                differs("--resources", asked.clone(), recorded, ", of which its tasks have taken theirs")
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Adds agents until there are that many. Agents that are there keep what they offer.
+    fn grow(&mut self, agents: u32, public_agents: u32, host: Capacity) -> Result<(), Error> {
+        let subnet = self.subnet()?;
+        let asked = agents.saturating_add(public_agents);
+        if asked == 0 {
+            return Err(Error::NoAgents);
+        }
+        if asked > subnet.hosts() - 1 {
+            return Err(Error::SubnetTooSmall { subnet, asked });
+        }
+        if asked > 1 && share::has_ports(&self.resources) {
+            return Err(Error::SharedPorts(self.resources.clone()));
+        }
+        for (wanted, public) in [(agents, false), (public_agents, true)] {
+            for number in self.count(public) + 1..=wanted {
+                let name = format!("{}agent {number}", if public { "public " } else { "" });
+                let ip = subnet.address(self.agents.len() as u32 + 2);
+                let ip = ip.ok_or(Error::SubnetTooSmall { subnet, asked })?.into();
+                let resources = share::share(&self.resources, host, asked);
+                self.agents.push(Agent { name, ip, public, resources });
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, public: bool) -> u32 {
+        self.agents.iter().filter(|agent| agent.public == public).count() as u32
+    }
+
+    /// Reads the record in `dir`; none if there is none.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Cluster>, Error> {
+        let path = dir.join(RECORD);
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(Error::io("read", &path))?,
+        };
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let damaged = |error: serde_json::Error| Error::Record {
+            path: path.clone(),
+            problem: format!("it is no record of a cluster: {error}"),
+        };
+        let Head { format } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if format != FORMAT {
+            let problem = format!("it has format {format}, this program reads format {FORMAT}");
+            return Err(Error::Record { path, problem });
+        }
+        let cluster: Cluster = serde_json::from_slice(&bytes).map_err(damaged)?;
+        cluster.subnet().map_err(|error| Error::Record { path, problem: error.to_string() })?;
+        Ok(Some(cluster))
+    }
+
+    /// Writes the record into `dir`, all of it or nothing.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
+        let (path, fresh) = (dir.join(RECORD), dir.join(format!("{RECORD}.new")));
+        let text = serde_json::to_vec_pretty(self).expect("a record is made of texts and numbers");
+        let written = File::create(&fresh).and_then(|mut file| {
+            file.write_all(&text)?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, &path)?;
+            File::open(dir)?.sync_all()
+        });
+        written.map_err(Error::io("write", path))
+    }
+}
+
+/// Makes a directory with its parents; only its owner may look into it if it is `private`.
+pub(crate) fn make_dir(dir: &Path, private: bool) -> Result<(), Error> {
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(if private { 0o700 } else { 0o755 }).create(dir);
+    made.map_err(Error::io("make the directory", dir))
+}
+
+/// Locks the directory of a cluster or node for this process.
+pub(crate) fn lock(dir: &Path) -> Result<FileLock, Error> {
+    FileLock::take(&dir.join(LOCK)).map_err(|error| match error {
+        LockError::Held { owner, .. } => Error::Locked { dir: dir.to_owned(), owner },
+        LockError::Lock { path, source } => Error::Io { attempted: "lock", path, source },
+    })
+}
+
+#[cfg(test)]
+mod tests;

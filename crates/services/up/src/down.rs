@@ -1,0 +1,66 @@
+use std::path::Path;
+use std::time::Duration;
+
+use host::ProcessIdentity;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{self, Cluster, RECORD};
+use crate::up::{end_tasks, ended_tasks};
+use crate::{Error, Parts, console, node};
+
+/// How long a cluster that runs has to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Ends the cluster of the directory `dir` for good, whether it runs or not: stops it, ends its
+/// tasks, and removes its state.
+///
+/// # Errors
+/// See [`Error`]; what was ended until then stays ended.
+pub async fn down(dir: &Path, parts: &dyn Parts) -> Result<(), Error> {
+    let no_cluster = || Error::NoCluster { dir: dir.to_owned() };
+    let dir = dir.canonicalize().map_err(|_| no_cluster())?;
+    let cluster = Cluster::read(&dir)?.ok_or_else(no_cluster)?;
+    let _lock = stop(&dir).await?;
+    let ended = end_tasks(&cluster, &dir, parts).await?;
+    // The record goes last: as long as it is there, this can be done again.
+    for name in ["agents", "marathon", "master", "admin-router", "logs"] {
+        remove(&dir.join(name), |path| std::fs::remove_dir_all(path))?;
+    }
+    for name in ["token", RECORD] {
+        remove(&dir.join(name), |path| std::fs::remove_file(path))?;
+    }
+    for agent in &cluster.agents {
+        node::port_leases().forget(&node::lease_owner(&dir, &agent.name));
+    }
+    console::say(&ended_tasks(ended));
+    Ok(())
+}
+
+fn remove(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), Error> {
+    match remove(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes the lock of the directory, after telling the process that has it to stop.
+async fn stop(dir: &Path) -> Result<host::FileLock, Error> {
+    let mut told: Option<ProcessIdentity> = None;
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    loop {
+        let owner = match cluster::lock(dir) {
+            Err(Error::Locked { owner: Some(owner), .. }) => owner,
+            taken_or_failed => return taken_or_failed,
+        };
+        let identity = ProcessIdentity::of(owner);
+        if identity.is_some() && identity != told {
+            told = identity;
+            host::terminate(owner).map_err(Error::io("end the process that has", dir))?;
+        }
+        if Instant::now() >= deadline {
+            let seconds = STOP_TIMEOUT.as_secs();
+            return Err(Error::DoesNotEnd { dir: dir.to_owned(), pid: owner, seconds });
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,160 @@
+//! Runs components in the foreground of a terminal or unit until a signal comes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::{Backoff, State, StateChange, Supervisor, Termination};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::readiness::Master;
+use crate::{Error, Part, console};
+
+/// How long components have to end when they are told to.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long it may take to be ready before that is given up.
+const READY_TIMEOUT: Duration = Duration::from_secs(300);
+/// How often the master is asked while its cluster comes up.
+const POLL: Duration = Duration::from_millis(20);
+
+/// What is to be reached, and what is then said.
+#[derive(Clone, Debug)]
+pub(crate) struct Goal {
+    /// The master to ask.
+    pub(crate) master: SocketAddr,
+    /// The agents that must be registered with it.
+    pub(crate) agents: Vec<SocketAddr>,
+    /// Whether they must have been offered, too.
+    pub(crate) offered: bool,
+    /// Where the user goes then.
+    pub(crate) url: String,
+}
+
+/// How a foreground run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The tasks that had not ended then, if the master could tell.
+    pub(crate) tasks: Option<u64>,
+}
+
+/// Components and what they are to reach.
+#[derive(Debug)]
+pub(crate) struct Foreground {
+    parts: Vec<Part>,
+    goal: Goal,
+}
+
+impl Foreground {
+    pub(crate) fn new(parts: Vec<Part>, goal: Goal) -> Foreground {
+        Foreground { parts, goal }
+    }
+
+    /// Runs until a signal comes; tasks are not the node's to speak of.
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        self.run_until_signal().await.map(|_| ())
+    }
+
+    /// Runs until a signal comes.
+    pub(crate) async fn run_until_signal(self) -> Result<Ended, Error> {
+        let Foreground { parts, goal } = self;
+        let mut signals = Termination::listen().map_err(Error::Signals)?;
+        let (mut supervisor, mut changes) = Supervisor::new(Backoff::default(), 256);
+        let mut starting = BTreeMap::new();
+        for part in parts {
+            starting.insert(part.component.name().clone(), part.url);
+            supervisor.start(part.component);
+        }
+        let master = Master::at(goal.master);
+        let mut progress = Progress { starting, missing: String::new(), failures: BTreeMap::new() };
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let mut ready = false;
+        let signal = loop {
+            tokio::select! {
+                signal = signals.received() => break Some(signal),
+                Some(change) = changes.recv() => progress.note(change),
+                missing = missing(&master, &goal), if !ready && progress.starting.is_empty() => {
+                    match missing {
+                        None => {
+                            ready = true;
+                            console::say(&format!("READY {}", goal.url));
+                        }
+                        Some(missing) => progress.missing = missing,
+                    }
+                }
+                () = sleep_until(deadline), if !ready => break None,
+            }
+        };
+        let Some(signal) = signal else {
+            supervisor.stop(STOP_GRACE).await;
+            return Err(Error::NotReady { seconds: READY_TIMEOUT.as_secs(), missing: progress.to_string() });
+        };
+        tracing::info!(signal, "stopping");
+        let tasks = timeout(Duration::from_secs(2), master.tasks()).await;
+        tokio::select! {
+            late = supervisor.stop(STOP_GRACE) => {
+                for component in late {
+                    console::note(&format!("{component} did not stop in time and was cut off"));
+                }
+            }
+            // Who asks twice means at once.
+            _ = signals.received() => {}
+        }
+        Ok(Ended { tasks: tasks.ok().and_then(Result::ok) })
+    }
+}
+
+/// What the master says is missing, asked at a bounded rate.
+async fn missing(master: &Master, goal: &Goal) -> Option<String> {
+    let missing = master.missing(&goal.agents, goal.offered).await;
+    if missing.is_some() {
+        sleep(POLL).await;
+    }
+    missing
+}
+
+/// What was told so far.
+struct Progress {
+    /// Components that did not answer yet, with their URLs.
+    starting: BTreeMap<Arc<str>, String>,
+    /// What the master said last.
+    missing: String,
+    /// The last failure of each component that failed while starting.
+    failures: BTreeMap<Arc<str>, String>,
+}
+
+impl Progress {
+    fn note(&mut self, change: StateChange) {
+        let StateChange { component, state } = change;
+        match state {
+            State::Ready => {
+                if let Some(url) = self.starting.remove(&component) {
+                    console::say(&format!("{component:<20} {url}"));
+                } else if self.failures.remove(&component).is_some() {
+                    console::note(&format!("{component} answers again"));
+                }
+            }
+            State::Failed { reason, restart_in } => {
+                let wait = restart_in.as_millis();
+                console::note(&format!("{component} failed: {reason}; started again in {wait} ms"));
+                self.failures.insert(component, reason);
+            }
+            State::Starting | State::Stopped => {}
+        }
+    }
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.starting.is_empty() {
+            return f.write_str(&self.missing);
+        }
+        for (at, component) in self.starting.keys().enumerate() {
+            write!(f, "{}{component} does not answer", if at > 0 { ", " } else { "" })?;
+            if let Some(reason) = self.failures.get(component) {
+                write!(f, " ({reason})")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! What a node is to this crate: its address, its directory, and the components it is made of.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use base::Rng;
+use host::{Capacity, PortLeases};
+use runtime::Component;
+
+use crate::foreground::{Foreground, Goal};
+use crate::{Error, addresses, cluster, console, share, token};
+
+/// A component of a node.
+#[derive(Debug)]
+pub struct Part {
+    /// Where it answers, as its line says.
+    pub url: String,
+    /// How it is run.
+    pub component: Component,
+}
+
+/// What [`Parts::end_tasks`] returns: how many containers were ended, or what went wrong.
+pub type EndTasks<'a> = Pin<Box<dyn Future<Output = Result<usize, String>> + Send + 'a>>;
+
+/// Makes the components of nodes. The binary implements it: it alone knows all services.
+pub trait Parts: Sync {
+    /// The components of a master node.
+    fn master_node(&self, node: &MasterNode) -> Vec<Part>;
+
+    /// The components of an agent node.
+    fn agent_node(&self, node: &AgentNode) -> Vec<Part>;
+
+    /// Ends all tasks that the agent of the directory `agent_dir` has recorded, with all that belongs
+    /// to them, while no agent runs on it.
+    fn end_tasks<'a>(&'a self, agent_dir: &'a Path) -> EndTasks<'a>;
+}
+
+/// A master node to be run.
+#[derive(Clone, Debug)]
+pub struct MasterNode {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its files: each component has a directory below.
+    pub dir: PathBuf,
+    /// The id of the cluster, a UUID.
+    pub cluster_id: String,
+    /// The port of its Admin Router.
+    pub router_port: u16,
+    /// The token that Admin Router demands.
+    pub token: Option<String>,
+}
+
+/// An agent node to be run.
+#[derive(Clone, Debug)]
+pub struct AgentNode {
+    /// Its name among the nodes of this process, as in `agent 2`.
+    pub name: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// The master.
+    pub master: SocketAddr,
+    /// Its files.
+    pub dir: PathBuf,
+    /// What it offers, in Mesos' text form.
+    pub resources: String,
+    /// Its attributes, in Mesos' text form.
+    pub attributes: String,
+    /// The token that Admin Router demands.
+    pub token: Option<String>,
+}
+
+/// `dcos master`.
+#[derive(Clone, Debug)]
+pub struct MasterConfig {
+    /// The address of this node.
+    pub ip: IpAddr,
+    /// Its files.
+    pub dir: PathBuf,
+    /// Whether Admin Router demands a token.
+    pub auth: bool,
+}
+
+/// `dcos agent`.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The master's address, with its port if that is not the standard one.
+    pub master: SocketAddr,
+    /// The address of this node.
+    pub ip: IpAddr,
+    /// Its files.
+    pub dir: PathBuf,
+    /// Whether it is a public agent.
+    pub public: bool,
+    /// What it offers; the machine's share for what is not said.
+    pub resources: Option<String>,
+    /// Its attributes.
+    pub attributes: String,
+}
+
+impl AgentConfig {
+    /// The address of the master of a text: an IP address with or without a port.
+    pub fn master_address(text: &str) -> Option<SocketAddr> {
+        let standard = |ip: IpAddr| SocketAddr::new(ip, addresses::MASTER);
+        text.parse().ok().or_else(|| text.parse().ok().map(standard))
+    }
+}
+
+/// Attributes as a public agent has them.
+pub(crate) fn public_attributes(attributes: &str) -> String {
+    let attributes = attributes.trim_matches([';', ' ']);
+    if attributes.split(';').any(|attribute| attribute.trim().starts_with("public_ip:")) {
+        return attributes.to_owned();
+    }
+    let separator = if attributes.is_empty() { "" } else { ";" };
+    format!("{attributes}{separator}public_ip:true")
+}
+
+/// The URL of a component.
+pub(crate) fn url(ip: IpAddr, port: u16) -> String {
+    match port {
+        80 => format!("http://{}/", SocketAddr::new(ip, 80).to_string().trim_end_matches(":80")),
+        _ => format!("http://{}/", SocketAddr::new(ip, port)),
+    }
+}
+
+/// Says what tasks lack without root, or what root gives away without a token.
+pub(crate) fn warn(auth: bool) {
+    if !host::is_root() {
+        let user = host::User::current().name;
+        console::note(&format!(
+            "Not root: tasks run as plain processes of {user}, without limits of cpu, memory and processes \
+             (cgroups), without namespaces of their own (pid, mount, ipc, uts), and not as other users."
+        ));
+    } else if !auth {
+        console::note(
+            "Running as root without --auth: every local user can start tasks, and so become root. \
+             With --auth Admin Router demands a token.",
+        );
+    }
+}
+
+/// Runs a master node until it is told to stop.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), Error> {
+    cluster::make_dir(&config.dir, false)?;
+    let _lock = cluster::lock(&config.dir)?;
+    let router_port = addresses::check_master(config.ip)?;
+    let node = MasterNode {
+        ip: config.ip,
+        cluster_id: cluster_id(&config.dir)?,
+        router_port,
+        token: if config.auth { Some(token::take(&config.dir)?) } else { None },
+        dir: config.dir.clone(),
+    };
+    warn(config.auth);
+    let master = SocketAddr::new(config.ip, addresses::MASTER);
+    let goal = Goal { master, agents: Vec::new(), offered: false, url: url(config.ip, router_port) };
+    Foreground::new(parts.master_node(&node), goal).run().await
+}
+
+/// Runs an agent node until it is told to stop.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Error> {
+    let asked = config.resources.clone().unwrap_or_default();
+    share::check(&asked)?;
+    cluster::make_dir(&config.dir, false)?;
+    let _lock = cluster::lock(&config.dir)?;
+    addresses::check_agent(config.ip)?;
+    let share = share::share(&asked, Capacity::of_host(&config.dir)?, 1);
+    let lease = match share::has_ports(&share) {
+        true => None,
+        false => Some(port_leases().take(&lease_owner(&config.dir, "agent"))?),
+    };
+    let share = match &lease {
+        Some(lease) => share::with_ports(&share, lease.ports()),
+        None => share,
+    };
+    let node = AgentNode {
+        name: "agent".to_owned(),
+        ip: config.ip,
+        master: config.master,
+        resources: if config.public { share::public(&share) } else { share },
+        attributes: match config.public {
+            true => public_attributes(&config.attributes),
+            false => config.attributes.clone(),
+        },
+        token: None,
+        dir: config.dir.clone(),
+    };
+    warn(true);
+    let goal = Goal {
+        master: config.master,
+        agents: vec![SocketAddr::new(config.ip, addresses::AGENT)],
+        offered: false,
+        url: url(config.ip, addresses::AGENT_ROUTER),
+    };
+    Foreground::new(parts.agent_node(&node), goal).run().await
+}
+
+/// The machine's leases of ports.
+pub(crate) fn port_leases() -> PortLeases {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    PortLeases::of_host(runtime_dir.as_deref())
+}
+
+/// The name under which an agent leases its ports: the same after a restart.
+pub(crate) fn lease_owner(dir: &Path, agent: &str) -> String {
+    format!("{} {agent}", dir.display())
+}
+
+/// The id of the cluster that a master node of this directory is of.
+fn cluster_id(dir: &Path) -> Result<String, Error> {
+    let path = dir.join("cluster-id");
+    match std::fs::read_to_string(&path) {
+        Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
+        Ok(_) => Err(Error::Record { path, problem: "it is empty".to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = Rng::seeded(runtime::entropy()).uuid();
+            std::fs::write(&path, format!("{id}\n")).map_err(Error::io("write", path))?;
+            Ok(id)
+        }
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_leave_out_the_standard_port() {
+        let check = |ip: &str, port, expected| assert_eq!(url(ip.parse().unwrap(), port), expected);
+        check("127.0.7.1", 80, "http://127.0.7.1/");
+        check("127.0.7.1", 8000, "http://127.0.7.1:8000/");
+        check("::1", 80, "http://[::1]/");
+    }
+
+    #[test]
+    fn public_agents_say_so() {
+        let check = |attributes, expected: &str| assert_eq!(public_attributes(attributes), expected);
+        check("", "public_ip:true");
+        check("rack:a;", "rack:a;public_ip:true");
+        check("public_ip:no", "public_ip:no");
+    }
+
+    #[test]
+    fn a_master_is_named_with_or_without_its_port() {
+        let check = |text: &str, expected: Option<&str>| {
+            let found = AgentConfig::master_address(text).map(|address| address.to_string());
+            assert_eq!(found.as_deref(), expected);
+        };
+        check("10.0.0.1", Some("10.0.0.1:5050"));
+        check("10.0.0.1:5051", Some("10.0.0.1:5051"));
+        check("::1", Some("[::1]:5050"));
+        check("master", None);
+    }
+}

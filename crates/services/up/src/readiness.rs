@@ -1,0 +1,167 @@
+//! Whether a cluster is what it is to be, as its master tells.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_kit::{Address, Body, Client, Request, Timeouts, Uri};
+use serde::Deserialize;
+
+/// Asks a master over HTTP.
+#[derive(Clone, Debug)]
+pub(crate) struct Master {
+    client: Client,
+    address: Address,
+}
+
+const TIMEOUTS: Timeouts =
+    Timeouts { connect: Duration::from_secs(1), response_head: Some(Duration::from_secs(5)) };
+/// The longest answer read: `/slaves` of some hundred agents.
+const MOST: usize = 8 * 1024 * 1024;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Slaves {
+    slaves: Vec<Slave>,
+}
+
+/// What of an agent's JSON is needed. Mesos: `Slave` in src/master/readonly_handler.cpp.
+#[derive(Debug, Deserialize)]
+struct Slave {
+    pid: String,
+    active: bool,
+    resources: Amounts,
+    used_resources: Amounts,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Amounts {
+    cpus: f64,
+    mem: f64,
+}
+
+impl Slave {
+    /// Whether the allocator would offer what is left of it. Mesos: MIN_CPUS and MIN_MEM.
+    fn has_something_left(&self) -> bool {
+        self.resources.cpus - self.used_resources.cpus >= 0.01
+            || self.resources.mem - self.used_resources.mem >= 32.0
+    }
+}
+
+impl Master {
+    pub(crate) fn at(address: SocketAddr) -> Master {
+        Master { client: Client::default(), address: Address::Tcp(address) }
+    }
+
+    async fn get(&self, path: &'static str) -> Result<Vec<u8>, String> {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = Uri::from_static(path);
+        let body_timeout = Duration::from_secs(5);
+        let answer = self.client.fetch(&self.address, request, TIMEOUTS, MOST, body_timeout).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer.into_body().to_vec()),
+            status => Err(format!("{path} of {} answers {status}", self.address)),
+        }
+    }
+
+    async fn metrics(&self) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+        let body = self.get("/metrics/snapshot").await?;
+        serde_json::from_slice(&body).map_err(|error| format!("/metrics/snapshot: {error}"))
+    }
+
+    /// How many tasks have not ended.
+    pub(crate) async fn tasks(&self) -> Result<u64, String> {
+        let metrics = self.metrics().await?;
+        let states = ["staging", "starting", "running", "killing", "unreachable"];
+        let count = |state: &str| metrics.get(&format!("master/tasks_{state}")).and_then(|n| n.as_f64());
+        Ok(states.into_iter().filter_map(count).sum::<f64>() as u64)
+    }
+
+    /// What is missing until all `agents` are registered and, if that is asked for, were offered;
+    /// none if nothing is.
+    pub(crate) async fn missing(&self, agents: &[SocketAddr], offered: bool) -> Option<String> {
+        if agents.is_empty() {
+            return None;
+        }
+        let slaves = match self.get("/slaves").await {
+            Ok(body) => serde_json::from_slice::<Slaves>(&body).map_err(|error| format!("/slaves: {error}")),
+            Err(error) => Err(error),
+        };
+        let slaves = match slaves {
+            Ok(slaves) => slaves,
+            Err(error) => return Some(error),
+        };
+        if let Some(missing) = unregistered(&slaves, agents) {
+            return Some(missing);
+        }
+        if !offered {
+            return None;
+        }
+        let wanted = slaves.slaves.iter().filter(|slave| slave.active && slave.has_something_left()).count();
+        match self.metrics().await {
+            Ok(metrics) if offers_sent(&metrics) >= wanted as f64 => None,
+            Ok(metrics) => Some(format!("{} of {wanted} agents offered", offers_sent(&metrics))),
+            Err(error) => Some(error),
+        }
+    }
+}
+
+fn unregistered(slaves: &Slaves, agents: &[SocketAddr]) -> Option<String> {
+    let registered = |agent: &&SocketAddr| {
+        let suffix = format!("@{agent}");
+        !slaves.slaves.iter().any(|slave| slave.active && slave.pid.ends_with(&suffix))
+    };
+    let missing: Vec<String> = agents.iter().filter(registered).map(|agent| agent.ip().to_string()).collect();
+    (!missing.is_empty()).then(|| format!("not registered: agent of {}", missing.join(", ")))
+}
+
+/// Offers sent to all frameworks. Mesos: `master/frameworks/<name>/offers/sent`.
+fn offers_sent(metrics: &serde_json::Map<String, serde_json::Value>) -> f64 {
+    let sent = |key: &str| key.starts_with("master/frameworks/") && key.ends_with("/offers/sent");
+    metrics.iter().filter(|(key, _)| sent(key)).filter_map(|(_, sent)| sent.as_f64()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_told_apart_by_their_address() {
+        let slave = |pid: &str, active| {
+            let json = serde_json::json!({"pid": pid, "active": active,
+                "resources": {"cpus": 1.0, "mem": 64.0, "ports": "[1-2]"}, "used_resources": {}});
+            serde_json::from_value::<Slave>(json).unwrap()
+        };
+        let slaves = Slaves {
+            slaves: vec![slave("slave(1)@127.0.0.2:5051", true), slave("slave(1)@127.0.0.3:5051", false)],
+        };
+        let check = |agents: &[&str], expected: Option<&str>| {
+            let agents: Vec<SocketAddr> = agents.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(unregistered(&slaves, &agents).as_deref(), expected);
+        };
+        check(&["127.0.0.2:5051"], None);
+        check(
+            &["127.0.0.2:5051", "127.0.0.3:5051", "127.0.0.4:5051"],
+            Some("not registered: agent of 127.0.0.3, 127.0.0.4"),
+        );
+    }
+
+    #[test]
+    fn what_is_used_up_need_not_be_offered() {
+        let check = |cpus, mem, expected| {
+            let (resources, used_resources) = (Amounts { cpus: 4.0, mem: 1024.0 }, Amounts { cpus, mem });
+            let slave = Slave { pid: String::new(), active: true, resources, used_resources };
+            assert_eq!(slave.has_something_left(), expected);
+        };
+        check(0.0, 0.0, true);
+        check(4.0, 0.0, true);
+        check(3.995, 1000.0, false);
+    }
+
+    #[test]
+    fn offers_are_summed_over_frameworks() {
+        let metrics = serde_json::json!({"master/frameworks/a/offers/sent": 2.0,
+            "master/frameworks/b/offers/sent": 1.0, "master/frameworks/b/offers/declined": 9.0});
+        assert_eq!(offers_sent(metrics.as_object().unwrap()), 3.0);
+    }
+}

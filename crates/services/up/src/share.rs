@@ -1,0 +1,113 @@
+//! What each agent of a machine offers.
+
+use std::ops::RangeInclusive;
+
+use host::Capacity;
+use resources::Resources;
+
+use crate::Error;
+
+/// The role that resources of public agents are reserved for.
+const PUBLIC_ROLE: &str = "slave_public";
+/// What every agent offers beside ports.
+const NAMES: [&str; 3] = ["cpus", "mem", "disk"];
+
+/// Checks the text of `--resources`.
+pub(crate) fn check(text: &str) -> Result<(), Error> {
+    let parsed = Resources::parse(text);
+    parsed.map(|_| ()).map_err(|source| Error::Resources { text: text.to_owned(), source })
+}
+
+/// Whether the text says which ports there are.
+pub(crate) fn has_ports(text: &str) -> bool {
+    entries(text).any(|entry| name(entry) == "ports")
+}
+
+/// One of `agents` equal shares of what the machine has for tasks, with what `asked` says in place
+/// of it. Ports are in it only if they were asked for.
+pub(crate) fn share(asked: &str, host: Capacity, agents: u32) -> String {
+    const MIB: u64 = 1 << 20;
+    let agents = u64::from(agents.max(1));
+    let host = host.for_tasks();
+    let mut all: Vec<String> = entries(asked).map(str::to_owned).collect();
+    for wanted in NAMES {
+        if all.iter().any(|entry| name(entry) == wanted) {
+            continue;
+        }
+        all.push(match wanted {
+            "cpus" => format!("cpus:{}", (host.cpus * 1000 / agents) as f64 / 1000.0),
+            "mem" => format!("mem:{}", host.memory / MIB / agents),
+            _ => format!("disk:{}", host.disk / MIB / agents),
+        });
+    }
+    all.join(";")
+}
+
+/// A share with these ports, unless it has ports.
+pub(crate) fn with_ports(share: &str, ports: RangeInclusive<u16>) -> String {
+    match has_ports(share) {
+        true => share.to_owned(),
+        false => format!("{share};ports:[{}-{}]", ports.start(), ports.end()),
+    }
+}
+
+/// A share as a public agent has it: what says no role is reserved for that of public agents.
+pub(crate) fn public(share: &str) -> String {
+    let mut all: Vec<String> = entries(share).map(str::to_owned).collect();
+    all.iter_mut().for_each(reserve);
+    all.join(";")
+}
+
+fn entries(text: &str) -> impl Iterator<Item = &str> {
+    text.split(';').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+/// The name of `cpus(role):4`.
+fn name(entry: &str) -> &str {
+    let end = entry.find(['(', ':']).unwrap_or(entry.len());
+    entry[..end].trim()
+}
+
+/// Reserves an entry that says no role.
+fn reserve(entry: &mut String) {
+    if let Some(colon) = entry.find(':')
+        && !entry[..colon].contains('(')
+    {
+        entry.insert_str(colon, &format!("({PUBLIC_ROLE})"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Capacity = Capacity { cpus: 3, memory: 9 << 30, disk: 105 << 30 };
+
+    #[test]
+    fn agents_share_out_what_the_machine_has() {
+        let check = |asked, agents, expected: &str| {
+            let text = with_ports(&share(asked, HOST, agents), 10_000..=10_999);
+            assert_eq!(text, expected);
+            Resources::parse(&text).unwrap();
+        };
+        check("", 1, "cpus:3;mem:8192;disk:102400;ports:[10000-10999]");
+        check("", 2, "cpus:1.5;mem:4096;disk:51200;ports:[10000-10999]");
+        check("", 7, "cpus:0.428;mem:1170;disk:14628;ports:[10000-10999]");
+        check("cpus:8; mem:64", 2, "cpus:8;mem:64;disk:51200;ports:[10000-10999]");
+        check("ports:[1-2]", 1, "ports:[1-2];cpus:3;mem:8192;disk:102400");
+    }
+
+    #[test]
+    fn what_a_public_agent_has_is_reserved() {
+        let text = public("cpus(a):1;ports:[1-2];mem:5");
+        assert_eq!(text, "cpus(a):1;ports(slave_public):[1-2];mem(slave_public):5");
+        Resources::parse(&text).unwrap();
+    }
+
+    #[test]
+    fn bad_text_is_refused() {
+        assert!(check("cpus:4;mem:64").is_ok());
+        assert!(matches!(check("cpus=4"), Err(Error::Resources { .. })));
+        assert!(has_ports("cpus:1; ports:[1-2]") && !has_ports("cpus:1;portsy:1"));
+    }
+}

@@ -1,0 +1,60 @@
+//! The token that Admin Router demands with `--auth`.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// Where the token of the cluster in `dir` is.
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join("token")
+}
+
+/// The token in `dir`, made at first with 256 random bits and readable by its owner alone.
+pub(crate) fn take(dir: &Path) -> Result<String, Error> {
+    let path = path(dir);
+    match OpenOptions::new().read(true).open(&path) {
+        Ok(mut file) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).map_err(Error::io("read", &path))?;
+            let token = text.trim();
+            if token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Ok(token.to_owned());
+            }
+            let problem =
+                "it has no token (64 hexadecimal digits); remove it and a new one is made".to_owned();
+            Err(Error::Record { path, problem })
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => make(&path),
+        Err(error) => Err(Error::io("read", &path)(error)),
+    }
+}
+
+fn make(path: &Path) -> Result<String, Error> {
+    let token: String = (0..4).map(|_| format!("{:016x}", runtime::entropy())).collect();
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| writeln!(file, "{token}"));
+    written.map_err(Error::io("write", path))?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = take(dir.path()).unwrap();
+        assert_eq!(token.len(), 64);
+        assert_eq!(take(dir.path()).unwrap(), token);
+        let mode = std::fs::metadata(path(dir.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::write(path(dir.path()), "short").unwrap();
+        assert!(matches!(take(dir.path()), Err(Error::Record { .. })));
+    }
+}

@@ -1,0 +1,149 @@
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use base::Rng;
+use host::{Capacity, PortLease};
+
+use crate::cluster::{self, Cluster};
+use crate::foreground::{Ended, Foreground, Goal};
+use crate::node::{lease_owner, port_leases, public_attributes, url, warn};
+use crate::{AgentNode, Error, MasterNode, Part, Parts, Subnet, addresses, console, share, token};
+
+/// `dcos up`. What is not said is as the cluster of the directory was made, or the default.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The network of the nodes; 127.0.0.0/24 for a new cluster.
+    pub subnet: Option<Subnet>,
+    /// How many agents; 1 for a new cluster.
+    pub agents: Option<u32>,
+    /// How many public agents; none for a new cluster.
+    pub public_agents: Option<u32>,
+    /// The cluster's files.
+    pub dir: PathBuf,
+    /// What each agent offers, in Mesos' text form; a share of the machine for what is not said.
+    pub resources: Option<String>,
+    /// Whether tasks are ended when the cluster stops.
+    pub kill_tasks: bool,
+    /// Whether Admin Router demands a token.
+    pub auth: bool,
+    /// The version of this program.
+    pub version: String,
+}
+
+/// Brings up a cluster and runs it until a signal comes. Its tasks outlive it, unless that is not
+/// wanted, and are taken up again by the next run on the same directory.
+///
+/// # Errors
+/// See [`Error`]; nothing was started.
+pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
+    share::check(config.resources.as_deref().unwrap_or_default())?;
+    cluster::make_dir(&config.dir, false)?;
+    config.dir = config.dir.canonicalize().map_err(Error::io("find", &config.dir))?;
+    let dir = config.dir.clone();
+    let _lock = cluster::lock(&dir)?;
+    let mut rng = Rng::seeded(runtime::entropy());
+    let recorded = Cluster::read(&dir)?;
+    let cluster = Cluster::settle(recorded, &config, Capacity::of_host(&dir)?, &mut rng)?;
+    let subnet = cluster.subnet()?;
+    let router_port = addresses::check_subnet(subnet, cluster.agents.len() as u32)?;
+    let leases = lease(&cluster, &dir)?;
+    let token = if config.auth { Some(token::take(&dir)?) } else { None };
+    cluster.write(&dir)?;
+
+    let ip = subnet.address(1).map(IpAddr::V4).expect("every subnet has a first address");
+    let node =
+        MasterNode { ip, dir: dir.clone(), cluster_id: cluster.cluster_id.clone(), router_port, token };
+    let running = nodes(&cluster, &node, &leases, parts)?;
+    warn(config.auth);
+    if config.auth {
+        console::note(&format!("Admin Router demands the token in {}", token::path(&dir).display()));
+    }
+    let goal = Goal {
+        master: SocketAddr::new(ip, addresses::MASTER),
+        agents: cluster.agents.iter().map(|agent| SocketAddr::new(agent.ip, addresses::AGENT)).collect(),
+        offered: true,
+        url: url(ip, router_port),
+    };
+    let ended = Foreground::new(running, goal).run_until_signal().await?;
+    match config.kill_tasks {
+        true => end_tasks(&cluster, &dir, parts).await.map(|count| console::say(&ended_tasks(count))),
+        false => {
+            console::say(&farewell(&ended, &dir));
+            Ok(())
+        }
+    }
+}
+
+/// The ports of each agent, none for one whose resources say them.
+fn lease(cluster: &Cluster, dir: &Path) -> Result<Vec<Option<PortLease>>, Error> {
+    let leases = port_leases();
+    let lease = |agent: &cluster::Agent| match share::has_ports(&agent.resources) {
+        true => Ok(None),
+        false => leases.take(&lease_owner(dir, &agent.name)).map(Some),
+    };
+    Ok(cluster.agents.iter().map(lease).collect::<Result<_, _>>()?)
+}
+
+fn nodes(
+    cluster: &Cluster,
+    master: &MasterNode,
+    leases: &[Option<PortLease>],
+    parts: &dyn Parts,
+) -> Result<Vec<Part>, Error> {
+    let mut all = parts.master_node(master);
+    for (agent, lease) in cluster.agents.iter().zip(leases) {
+        let dir = agent.dir(&master.dir);
+        cluster::make_dir(&dir, false)?;
+        let resources = match lease {
+            Some(lease) => share::with_ports(&agent.resources, lease.ports()),
+            None => agent.resources.clone(),
+        };
+        all.extend(parts.agent_node(&AgentNode {
+            name: agent.name.clone(),
+            ip: agent.ip,
+            master: SocketAddr::new(master.ip, addresses::MASTER),
+            dir,
+            resources: if agent.public { share::public(&resources) } else { resources },
+            attributes: if agent.public { public_attributes("") } else { String::new() },
+            token: master.token.clone(),
+        }));
+    }
+    Ok(all)
+}
+
+/// Ends the tasks of all agents, of which none may run.
+pub(crate) async fn end_tasks(cluster: &Cluster, dir: &Path, parts: &dyn Parts) -> Result<usize, Error> {
+    let mut ended = 0;
+    for agent in &cluster.agents {
+        let dir = agent.dir(dir);
+        if dir.exists() {
+            ended += parts.end_tasks(&dir).await.map_err(|problem| Error::EndTasks { dir, problem })?;
+        }
+    }
+    Ok(ended)
+}
+
+/// What `--kill-tasks` did.
+pub(crate) fn ended_tasks(count: usize) -> String {
+    match count {
+        0 => "Stopped. No task was running.".to_owned(),
+        1 => "Stopped, and ended 1 task.".to_owned(),
+        _ => format!("Stopped, and ended {count} tasks."),
+    }
+}
+
+fn farewell(ended: &Ended, dir: &Path) -> String {
+    let dir = dir.display();
+    let running = match ended.tasks {
+        Some(0) => {
+            return format!("Stopped. No task is running. To take the cluster up again: dcos up --dir {dir}");
+        }
+        Some(1) => "1 task goes on running".to_owned(),
+        Some(count) => format!("{count} tasks go on running"),
+        None => "Its tasks, if any, go on running".to_owned(),
+    };
+    format!(
+        "Stopped. {running}. To take the cluster up again with them: dcos up --dir {dir}. To end it with \
+         them: dcos down --dir {dir}"
+    )
+}
