@@ -1,1 +1,176 @@
-//! The Mesos master as a service.
+//! The Mesos master as a service: the decisions of `master-core` wired to HTTP, to the agents' links
+//! and to the registry.
+//!
+//! One task, the event loop, owns the core. HTTP handlers and links turn bytes into messages for it and
+//! its answers into bytes; what they check themselves is the form of a request, never the state. One
+//! more task writes the registry, many changes with one commit.
+//!
+//! ```text
+//! schedulers, operators --HTTP--> http ---+                        +--> event streams, replies
+//! agents ------------upgraded---> link ---+--> inbox --> event loop +--> links
+//!                                                          (core)  +--> registry --> durable
+//! ```
+//!
+//! Deliberately absent: every decision about frameworks, agents, tasks and offers (that is
+//! `master-core`), authentication, and a web UI.
+//!
+//! Invariant: a document or answer shows every change that was made before its request arrived, because
+//! both go through the same queue.
+
+mod config;
+mod event_loop;
+mod event_stream;
+mod http;
+mod identity;
+mod link;
+mod metrics;
+mod operator_views;
+mod registry;
+mod roles;
+mod v0;
+mod view;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Now, Rng};
+use http_kit::guard::{HostPolicy, guarded};
+use http_kit::{Address, BindError, Handler, Listener, ServerConfig};
+use master_core::{Master, RecoverError};
+use runtime::{Clock, Ctx};
+use store::{Embedded, OpenError, Store};
+
+pub use config::Config;
+pub use event_loop::LoopError;
+pub use registry::RegistryError;
+
+use event_loop::{EventLoop, Inbox, Message};
+use http::Api;
+use identity::Identity;
+use link::Pulse;
+use registry::Registry;
+
+/// How many connections are served at once: ten thousand agents, each with its link, and as many
+/// schedulers and operators.
+const MAX_CONNECTIONS: usize = 20_000;
+
+/// How long the writes that are under way at the end may take.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Why a master ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its address is not to be had.
+    #[error("listen as the master")]
+    Bind(#[from] BindError),
+    /// Its directory could not be made.
+    #[error("make the directory {}", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The registry's file could not be opened.
+    #[error("open the registry")]
+    Store(#[from] OpenError),
+    /// The registry could not be read or written.
+    #[error("use the registry")]
+    Registry(#[from] RegistryError),
+    /// The registry holds what this program does not understand.
+    #[error("take up the registry")]
+    Recover(#[from] RecoverError),
+    /// The loop could not go on.
+    #[error("run the master")]
+    Loop(#[from] LoopError),
+}
+
+/// Runs a master until shutdown is requested. It may be run again on the same directory and port.
+///
+/// # Errors
+/// When it cannot start, or cannot write its registry any more.
+pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
+    let started = Clock::now();
+    let listener = Listener::bind(&Address::Tcp(SocketAddr::from((config.ip, config.port)))).await?;
+    let make = |source| Error::Directory { path: config.dir.clone(), source };
+    std::fs::create_dir_all(&config.dir).map_err(make)?;
+    let store = Arc::new(Embedded::open(&config.dir.join("registry.redb")).await?);
+    serve(config, ctx, listener, store, started).await
+}
+
+async fn serve(
+    config: Config,
+    ctx: Ctx,
+    listener: Listener,
+    store: Arc<dyn Store>,
+    started: Now,
+) -> Result<(), Error> {
+    let address = match listener.address() {
+        Address::Tcp(address) => *address,
+        Address::Unix(_) => unreachable!("it was bound to an IP address"),
+    };
+    let mut rng = Rng::seeded(runtime::entropy());
+    let (registry, records) = Registry::open(store).await?;
+    let elected = Clock::now();
+    let identity = Arc::new(Identity::new(&config, address, &mut rng, started.wall, elected.wall));
+    let core = core_config(&config, &identity, &mut rng);
+    let master = Master::recover(core, elected, records)?;
+    let (event_loop, writes) = EventLoop::new(master, identity.clone(), &config);
+    let (inbox, messages) = Inbox::new();
+
+    let api = Api {
+        inbox: inbox.clone(),
+        identity,
+        pulse: Pulse { heartbeat: config.agent_ping_timeout, silence: config.agent_silence() },
+        heartbeat_interval: config.heartbeat_interval,
+    };
+    let policy = config
+        .home_domains
+        .iter()
+        .fold(HostPolicy::of_this_machine(), |policy, domain| policy.domain(domain));
+    let policy = config.hostname.iter().fold(policy, |policy, name| policy.name(name));
+    let handler: Arc<dyn Handler> = guarded(Arc::new(policy), Arc::new(api));
+    let limits = ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() };
+    let shutdown = ctx.shutdown();
+    let server = http_kit::serve_with(listener, handler, limits, async move { shutdown.requested().await });
+    let durable = async |seq| inbox.tell(Message::Persisted { seq }).await;
+    let writing = registry.write(writes, durable);
+    tracing::info!(%address, "the master listens");
+    ctx.ready();
+
+    let (mut server, mut writing) = (pin!(server), pin!(writing));
+    let serving = tokio::select! {
+        ended = event_loop.run(messages, ctx.shutdown()) => ended.map(|()| true)?,
+        ended = &mut writing => {
+            return Err(ended.err().map_or(Error::Loop(LoopError::Registry), Error::Registry));
+        }
+        () = &mut server => false,
+    };
+    // The loop is gone, and with it the streams and links: what is left are answers on their way and
+    // writes that were asked for.
+    if serving {
+        server.await;
+    }
+    match tokio::time::timeout(LAST_WRITES, writing).await {
+        Ok(ended) => Ok(ended?),
+        Err(_) => Ok(()),
+    }
+}
+
+fn core_config(config: &Config, identity: &Identity, rng: &mut Rng) -> master_core::Config {
+    master_core::Config {
+        allocation_interval: config.allocation_interval,
+        offer_timeout: config.offer_timeout,
+        heartbeat_interval: config.heartbeat_interval,
+        agent_ping_timeout: config.agent_ping_timeout,
+        max_agent_ping_timeouts: config.max_agent_ping_timeouts,
+        agent_reregister_timeout: config.agent_reregister_timeout,
+        max_completed_frameworks: config.max_completed_frameworks,
+        max_completed_tasks_per_framework: config.max_completed_tasks_per_framework,
+        max_unreachable_tasks_per_framework: config.max_unreachable_tasks_per_framework,
+        ..master_core::Config::new(identity.info.clone(), rng.next_u64())
+    }
+}

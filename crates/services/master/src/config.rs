@@ -1,0 +1,170 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How one master runs. [`Config::new`] has Mesos' defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to listen on, which frameworks and agents are told.
+    pub ip: Ipv4Addr,
+    /// The port to listen on. Mesos: `--port`.
+    pub port: u16,
+    /// Where the registry is kept; made if it is missing. Mesos: `--work_dir`.
+    pub dir: PathBuf,
+    /// The name that clients are shown and redirected to; without it the address. Mesos: `--hostname`.
+    pub hostname: Option<String>,
+    /// The cluster's name, as `/state` shows it. Mesos: `--cluster`.
+    pub cluster: Option<String>,
+    /// How often an agent must be heard from. Mesos: `--agent_ping_timeout`.
+    pub agent_ping_timeout: Duration,
+    /// So many silences in a row make an agent unreachable. Mesos: `--max_agent_ping_timeouts`.
+    pub max_agent_ping_timeouts: u32,
+    /// How long after a restart of the master its agents may take to come back before they are
+    /// unreachable. Mesos: `--agent_reregister_timeout`.
+    pub agent_reregister_timeout: Duration,
+    /// After this time an unanswered offer is taken back; never without it. Mesos: `--offer_timeout`.
+    pub offer_timeout: Option<Duration>,
+    /// How often what nobody has is offered, besides the moments at which something changes.
+    /// Mesos: `--allocation_interval`.
+    pub allocation_interval: Duration,
+    /// How many frameworks that are over stay visible. Mesos: `--max_completed_frameworks`.
+    pub max_completed_frameworks: usize,
+    /// How many tasks that are over stay visible for each framework.
+    /// Mesos: `--max_completed_tasks_per_framework`.
+    pub max_completed_tasks_per_framework: usize,
+    /// How many tasks on unreachable agents stay known for each framework.
+    /// Mesos: `--max_unreachable_tasks_per_framework`.
+    pub max_unreachable_tasks_per_framework: usize,
+    /// How many clients may follow the operator event stream at once.
+    /// Mesos: `--max_operator_event_stream_subscribers`.
+    pub max_operator_event_stream_subscribers: usize,
+    /// The time between two heartbeats on an event stream. Mesos: DEFAULT_HEARTBEAT_INTERVAL.
+    pub heartbeat_interval: Duration,
+    /// Domains whose names count as this cluster's own in `Host` and `Origin`, besides addresses,
+    /// localhost and this machine's names.
+    pub home_domains: Vec<String>,
+}
+
+impl Config {
+    /// The defaults of Mesos for a master at `ip` that keeps its registry in `dir`.
+    pub fn new(ip: Ipv4Addr, dir: PathBuf) -> Config {
+        Config {
+            ip,
+            port: 5050,
+            dir,
+            hostname: None,
+            cluster: None,
+            agent_ping_timeout: Duration::from_secs(15),
+            max_agent_ping_timeouts: 5,
+            agent_reregister_timeout: Duration::from_secs(600),
+            offer_timeout: None,
+            allocation_interval: Duration::from_secs(1),
+            max_completed_frameworks: 50,
+            max_completed_tasks_per_framework: 1000,
+            max_unreachable_tasks_per_framework: 1000,
+            max_operator_event_stream_subscribers: 1000,
+            heartbeat_interval: Duration::from_secs(15),
+            home_domains: Vec::new(),
+        }
+    }
+
+    /// The name that clients are shown.
+    pub(crate) fn shown_hostname(&self) -> String {
+        self.hostname.clone().unwrap_or_else(|| self.ip.to_string())
+    }
+
+    /// How long an agent may be silent before it is unreachable.
+    pub(crate) fn agent_silence(&self) -> Duration {
+        self.agent_ping_timeout.saturating_mul(self.max_agent_ping_timeouts.max(1))
+    }
+
+    /// The flags as `/flags` lists them, by name: those of Mesos that mean something here, with what
+    /// this master does. `address` is the one it listens on.
+    pub(crate) fn flags(&self, address: SocketAddr) -> Vec<(&'static str, String)> {
+        let mut flags = vec![
+            ("agent_ping_timeout", flag_duration(self.agent_ping_timeout)),
+            ("agent_reregister_timeout", flag_duration(self.agent_reregister_timeout)),
+            ("allocation_interval", flag_duration(self.allocation_interval)),
+            ("allocator", "hierarchical".to_owned()),
+            ("authenticate_agents", "false".to_owned()),
+            ("authenticate_frameworks", "false".to_owned()),
+            ("authenticate_http_frameworks", "false".to_owned()),
+            ("authenticate_http_readonly", "false".to_owned()),
+            ("authenticate_http_readwrite", "false".to_owned()),
+        ];
+        if let Some(cluster) = &self.cluster {
+            flags.push(("cluster", cluster.clone()));
+        }
+        flags.extend([
+            ("framework_sorter", "drf".to_owned()),
+            ("hostname", self.shown_hostname()),
+            ("ip", address.ip().to_string()),
+            ("max_agent_ping_timeouts", self.max_agent_ping_timeouts.to_string()),
+            ("max_completed_frameworks", self.max_completed_frameworks.to_string()),
+            ("max_completed_tasks_per_framework", self.max_completed_tasks_per_framework.to_string()),
+            ("max_operator_event_stream_subscribers", self.max_operator_event_stream_subscribers.to_string()),
+            ("max_unreachable_tasks_per_framework", self.max_unreachable_tasks_per_framework.to_string()),
+            ("min_allocatable_resources", "cpus:0.01|mem:32".to_owned()),
+        ]);
+        if let Some(timeout) = self.offer_timeout {
+            flags.push(("offer_timeout", flag_duration(timeout)));
+        }
+        flags.extend([
+            ("port", address.port().to_string()),
+            ("role_sorter", "drf".to_owned()),
+            ("work_dir", self.dir.display().to_string()),
+        ]);
+        flags
+    }
+}
+
+/// A duration as Mesos prints it: in the largest unit that makes it whole, `10mins`.
+fn flag_duration(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 7] = [
+        (604_800_000_000_000, "weeks"),
+        (86_400_000_000_000, "days"),
+        (3_600_000_000_000, "hrs"),
+        (60_000_000_000, "mins"),
+        (1_000_000_000, "secs"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+    ];
+    let nanos = duration.as_nanos();
+    let unit = UNITS.iter().find(|(size, _)| nanos >= *size && nanos.is_multiple_of(*size));
+    match unit {
+        Some((size, name)) => format!("{}{name}", nanos / size),
+        None => format!("{nanos}ns"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_print_as_mesos_prints_them() {
+        let check = |millis, text| assert_eq!(flag_duration(Duration::from_millis(millis)), text);
+        check(0, "0ns");
+        check(1, "1ms");
+        check(1500, "1500ms");
+        check(15_000, "15secs");
+        check(60_000, "1mins");
+        check(600_000, "10mins");
+        check(86_400_000, "1days");
+        check(1_209_600_000, "2weeks");
+    }
+
+    #[test]
+    fn flags_are_sorted_and_tell_the_port_in_use() {
+        let mut config = Config::new(Ipv4Addr::LOCALHOST, PathBuf::from("/var/lib/master"));
+        (config.port, config.cluster) = (0, Some("home".to_owned()));
+        config.offer_timeout = Some(Duration::from_secs(120));
+        let flags = config.flags("127.0.0.1:5050".parse().unwrap());
+        assert!(flags.is_sorted_by_key(|(name, _)| *name));
+        for expect in
+            [("port", "5050"), ("cluster", "home"), ("offer_timeout", "2mins"), ("hostname", "127.0.0.1")]
+        {
+            assert!(flags.iter().any(|(name, value)| (*name, &**value) == expect), "{expect:?}");
+        }
+    }
+}

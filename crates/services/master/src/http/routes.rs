@@ -1,0 +1,132 @@
+//! Which endpoint a path means.
+
+/// What a path leads to, before its method is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `/`
+    Root,
+    /// `/help`
+    Help,
+    /// `/api/v1`
+    Operator,
+    /// `/api/v1/scheduler`
+    Scheduler,
+    /// `/api/v1/agent`
+    AgentLink,
+    /// `/health`
+    Health,
+    /// `/version`
+    Version,
+    /// `/flags`
+    Flags,
+    /// `/redirect`
+    Redirect,
+    /// `/redirect/...`: nothing, so that a redirect never leads to itself.
+    BelowRedirect,
+    /// `/teardown`
+    Teardown,
+    /// `/metrics/snapshot`
+    Metrics,
+    /// `/state`, `/state.json`
+    State,
+    /// `/state-summary`
+    StateSummary,
+    /// `/slaves`
+    Slaves,
+    /// `/frameworks`
+    Frameworks,
+    /// `/tasks`
+    Tasks,
+    /// `/roles`
+    Roles,
+}
+
+/// The names as Mesos installs them. `.json` forms are those of DC/OS 1.9 and before, whose clients
+/// still ask for them.
+const ENDPOINTS: [(&str, Endpoint); 25] = [
+    ("help", Endpoint::Help),
+    ("api/v1", Endpoint::Operator),
+    ("api/v1/scheduler", Endpoint::Scheduler),
+    ("api/v1/agent", Endpoint::AgentLink),
+    ("health", Endpoint::Health),
+    ("version", Endpoint::Version),
+    ("flags", Endpoint::Flags),
+    ("flags.json", Endpoint::Flags),
+    ("redirect", Endpoint::Redirect),
+    ("teardown", Endpoint::Teardown),
+    ("metrics/snapshot", Endpoint::Metrics),
+    ("metrics/snapshot.json", Endpoint::Metrics),
+    ("state", Endpoint::State),
+    ("state.json", Endpoint::State),
+    ("state-summary", Endpoint::StateSummary),
+    ("state-summary.json", Endpoint::StateSummary),
+    ("slaves", Endpoint::Slaves),
+    ("slaves.json", Endpoint::Slaves),
+    ("frameworks", Endpoint::Frameworks),
+    ("frameworks.json", Endpoint::Frameworks),
+    ("tasks", Endpoint::Tasks),
+    ("tasks.json", Endpoint::Tasks),
+    ("roles", Endpoint::Roles),
+    ("roles.json", Endpoint::Roles),
+    ("version.json", Endpoint::Version),
+];
+
+/// The endpoint of the longest prefix of `path` that has one, with and without `/master` before it:
+/// who posts to `/api/v1/operator` is answered as by `/api/v1`. None is Mesos' 404.
+/// Mesos: ProcessBase::consume(HttpEvent).
+pub(crate) fn endpoint(path: &str) -> Option<Endpoint> {
+    let whole = path.trim_matches('/');
+    let name = match whole.strip_prefix("master") {
+        Some("") => "",
+        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/'),
+        _ => whole,
+    };
+    if name.is_empty() {
+        return Some(Endpoint::Root);
+    }
+    let mut prefix = name;
+    loop {
+        let found = ENDPOINTS.iter().find(|(known, _)| *known == prefix);
+        match (found, prefix.rfind('/')) {
+            (Some((_, Endpoint::Redirect)), _) if prefix != name => return Some(Endpoint::BelowRedirect),
+            (Some((_, endpoint)), _) => return Some(*endpoint),
+            (None, Some(slash)) => prefix = prefix[..slash].trim_end_matches('/'),
+            (None, None) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_handled_prefix_answers() {
+        let check = |path, expect| assert_eq!(endpoint(path), expect, "{path}");
+        check("/", Some(Endpoint::Root));
+        check("/master", Some(Endpoint::Root));
+        check("/state", Some(Endpoint::State));
+        check("/state/", Some(Endpoint::State));
+        check("//state", Some(Endpoint::State));
+        check("/state.json", Some(Endpoint::State));
+        check("/master/state", Some(Endpoint::State));
+        check("/master/state.json", Some(Endpoint::State));
+        check("/master/state/x/y", Some(Endpoint::State));
+        check("/api/v1", Some(Endpoint::Operator));
+        check("/api/v1/", Some(Endpoint::Operator));
+        check("/api/v1/operator", Some(Endpoint::Operator));
+        check("/master/api/v1", Some(Endpoint::Operator));
+        check("/api/v1/scheduler", Some(Endpoint::Scheduler));
+        check("/master/api/v1/scheduler", Some(Endpoint::Scheduler));
+        check("/api/v1/agent", Some(Endpoint::AgentLink));
+        check("/metrics/snapshot", Some(Endpoint::Metrics));
+        check("/redirect", Some(Endpoint::Redirect));
+        check("/redirect/redirect", Some(Endpoint::BelowRedirect));
+        check("/nope", None);
+        check("/api", None);
+        check("/metrics", None);
+        check("/master/nope", None);
+        check("/masterstate", None);
+        check("/registrar(id)/registry", None);
+    }
+}

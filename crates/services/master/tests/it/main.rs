@@ -1,0 +1,3 @@
+//! The master as its clients see it: the real service on a loopback address.
+
+mod raw;
