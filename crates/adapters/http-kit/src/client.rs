@@ -92,6 +92,11 @@ pub struct ClientError {
     pub sent: bool,
     /// Whom the call was for.
     pub address: Address,
+    /// Whether the connection had carried other requests before: one that closed without an answer
+    /// may then have been closed for its idleness.
+    pub was_kept: bool,
+    /// The request, when none of it was sent, its headers as they would have gone out.
+    pub unsent: Option<Box<Request>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -163,23 +168,45 @@ impl Client {
         request: Request,
         timeouts: Timeouts,
     ) -> Result<Response, ClientError> {
-        let mut request = request;
-        prepare(&mut request, address);
-        if let Some(connection) = self.pool.take(address).await {
-            let spare = copy(&request);
-            match self.exchange(address, connection, request, timeouts).await {
-                Ok(response) => return Ok(response),
-                Err(Failure { unsent: Some(unsent), .. }) => request = *unsent,
-                Err(Failure { error, .. }) if error.kind == ErrorKind::Closed => match spare {
-                    Some(spare) => request = spare,
-                    None => return Err(error),
-                },
-                Err(Failure { error, .. }) => return Err(error),
-            }
-            debug!(%address, "a kept connection was closed by its server, using a new one");
+        let Some(connection) = self.pool.take(address).await else {
+            return self.send_on_new(address, request, timeouts).await;
+        };
+        let spare = copy(&request);
+        let error = match self.exchange(address, connection, request, timeouts, true).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        match (error.kind, error.unsent, spare) {
+            (_, Some(unsent), _) => self.send_on_new(address, *unsent, timeouts).await,
+            (ErrorKind::Closed, None, Some(spare)) => self.send_on_new(address, spare, timeouts).await,
+            (_, unsent, _) => Err(ClientError { unsent, ..error }),
         }
-        let connection = self.connect(address, timeouts.connect).await?;
-        self.exchange(address, connection, request, timeouts).await.map_err(|failure| failure.error)
+    }
+
+    /// [`Client::send`] without a second try; what is safe to try again, the error tells.
+    pub async fn send_once(
+        &self,
+        address: &Address,
+        request: Request,
+        timeouts: Timeouts,
+    ) -> Result<Response, ClientError> {
+        match self.pool.take(address).await {
+            Some(connection) => self.exchange(address, connection, request, timeouts, true).await,
+            None => self.send_on_new(address, request, timeouts).await,
+        }
+    }
+
+    /// [`Client::send_once`] over a new connection.
+    pub async fn send_on_new(
+        &self,
+        address: &Address,
+        request: Request,
+        timeouts: Timeouts,
+    ) -> Result<Response, ClientError> {
+        match self.connect(address, timeouts.connect).await {
+            Ok(connection) => self.exchange(address, connection, request, timeouts, false).await,
+            Err(error) => Err(ClientError { unsent: Some(Box::new(request)), ..error }),
+        }
     }
 
     /// [`Client::send`], then reads the whole body: at most `limit` bytes within `body_timeout`.
@@ -197,13 +224,22 @@ impl Client {
                 kind: ErrorKind::ResponseBody,
                 sent: true,
                 address: address.clone(),
+                was_kept: false,
+                unsent: None,
                 source: Some(source.into()),
             })?;
         Ok(Fetched::from_parts(head, body))
     }
 
     async fn connect(&self, address: &Address, limit: Duration) -> Result<Connection, ClientError> {
-        let fail = |kind, source| ClientError { kind, sent: false, address: address.clone(), source };
+        let fail = |kind, source| ClientError {
+            kind,
+            sent: false,
+            address: address.clone(),
+            was_kept: false,
+            unsent: None,
+            source,
+        };
         let stream = match timeout(limit, Stream::connect(address)).await {
             Err(_) => return Err(fail(ErrorKind::ConnectTimeout, None)),
             Ok(Err(error)) => return Err(fail(ErrorKind::Connect, Some(error.into()))),
@@ -225,12 +261,18 @@ impl Client {
         &self,
         address: &Address,
         mut connection: Connection,
-        request: Request,
+        mut request: Request,
         timeouts: Timeouts,
-    ) -> Result<Response, Failure> {
-        let fail = |kind, sent, source| Failure {
-            error: ClientError { kind, sent, address: address.clone(), source },
-            unsent: None,
+        was_kept: bool,
+    ) -> Result<Response, ClientError> {
+        prepare(&mut request, address);
+        let fail = |kind, unsent: Option<Request>, source| ClientError {
+            kind,
+            sent: unsent.is_none(),
+            address: address.clone(),
+            was_kept,
+            unsent: unsent.map(Box::new),
+            source,
         };
         let (request, handed_over) = observed(request);
         let deadline = async {
@@ -244,15 +286,12 @@ impl Client {
         };
         let answered = tokio::select! {
             answered = connection.try_send_request(request) => answered,
-            () = deadline => return Err(fail(ErrorKind::HeadTimeout, true, None)),
+            () = deadline => return Err(fail(ErrorKind::HeadTimeout, None, None)),
         };
         let mut response = answered.map_err(|mut error| {
             let unsent = error.take_message();
             let source = error.into_error();
-            let kind = kind_of(&source);
-            let mut failure = fail(kind, unsent.is_none(), Some(source.into()));
-            failure.unsent = unsent.map(Box::new);
-            failure
+            fail(kind_of(&source), unsent, Some(source.into()))
         })?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let on_upgrade = hyper::upgrade::on(&mut response);
@@ -273,12 +312,6 @@ impl Client {
 
 /// The least that hyper takes for a connection's buffer.
 const MIN_BUFFER: usize = 8192;
-
-struct Failure {
-    error: ClientError,
-    /// The request, when none of it was sent.
-    unsent: Option<Box<Request>>,
-}
 
 fn kind_of(error: &hyper::Error) -> ErrorKind {
     if error.is_user() || error.is_body_write_aborted() {
@@ -307,8 +340,9 @@ fn prepare(request: &mut Request, address: &Address) {
     *request.version_mut() = http::Version::HTTP_11;
 }
 
-/// The same request again, if sending it twice does no more than sending it once.
-fn copy(request: &Request) -> Option<Request> {
+/// The same request again, if sending it twice does no more than sending it once: its method is
+/// idempotent and its body in memory. Its extensions are left out.
+pub fn copy(request: &Request) -> Option<Request> {
     let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         || matches!(*request.method(), Method::PUT | Method::DELETE);
     let body = request.body().replay().filter(|_| idempotent)?;
