@@ -10,9 +10,12 @@ export CARGO_BUILD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 RELEASE = $(TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/dcos
 
+# The kernel of the virtual machine in which cgroup v2 is tested.
+KERNEL = $(TARGET_DIR)/guest/vmlinuz
+
 # What each goal needs beyond a Rust toolchain, as command=package.
 TOOLS_BUILD = cc=gcc
-TOOLS_TEST = ip=iproute2 busybox=busybox-static python3=python3-minimal
+TOOLS_TEST = ip=iproute2 busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container dbus-daemon=dbus ps=procps
 TOOLS_BENCH = wrk=wrk
 
 .PHONY: help
@@ -29,12 +32,21 @@ release: tools-build ## build the one program, ready to be copied anywhere
 	@ls -l --block-size=M $(RELEASE) | awk '{print $$9 " (" $$5 ")"}'
 
 .PHONY: test
-test: tools-build tools-test lint ## run all checks and tests
-	@if cargo nextest --version >/dev/null 2>&1; then \
+test: tools-build tools-test $(KERNEL) lint ## run all checks and tests
+	@export DCOS_TEST_KERNEL=$(abspath $(KERNEL)); \
+	if cargo nextest --version >/dev/null 2>&1; then \
 	  cargo nextest run --locked --workspace --no-fail-fast; \
 	else \
 	  echo "cargo-nextest is not installed: taking cargo test"; cargo test --locked --workspace --no-fail-fast; \
 	fi
+
+$(KERNEL):
+	@mkdir -p $(@D) && cd $(@D) && echo "fetching Debian's cloud kernel for the cgroup v2 guest" && \
+	{ apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || apt-get update -qq >/dev/null; } && \
+	package=$$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p' | head -n 1) && \
+	{ apt-get download -qq "$$package" 2>/dev/null && dpkg-deb -x $$package*.deb . && rm $$package*.deb && \
+	  mv boot/vmlinuz-* vmlinuz && rm -rf boot lib usr etc; } || \
+	{ echo "no kernel to be had: the guest will be skipped"; touch vmlinuz.missing; }
 
 .PHONY: lint
 lint: tools-build ## formatting and clippy; the rules of the house are among the tests of xtask
@@ -44,6 +56,22 @@ lint: tools-build ## formatting and clippy; the rules of the house are among the
 .PHONY: bench
 bench: release tools-bench ## measure, and print one table
 	@DCOS=$(abspath $(RELEASE)) cargo run --release --locked --quiet --package bench -- $(ARGS)
+
+# Coverage instrumentation without a sanitizer: it works with a stable compiler.
+FUZZ_FLAGS = --cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
+  -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table \
+  -C codegen-units=1 -C debug-assertions
+FUZZ_TARGETS = $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+SECONDS_EACH ?= 30
+
+.PHONY: fuzz
+fuzz: tools-build ## throw foreign bytes at every parser (SECONDS_EACH=30)
+	@cd fuzz && for target in $(FUZZ_TARGETS); do \
+	  mkdir -p corpus/$$target; echo "fuzzing $$target for $(SECONDS_EACH) s"; \
+	  RUSTFLAGS="$(FUZZ_FLAGS)" cargo run --quiet --release --bin $$target -- \
+	    -max_total_time=$(SECONDS_EACH) -print_final_stats=1 corpus/$$target 2>&1 | \
+	    grep -E 'panicked|ERROR|stat::number_of_executed_units' ; \
+	done
 
 .PHONY: dist
 dist: release ## put the program with its licence and readme into dist/

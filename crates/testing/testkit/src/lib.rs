@@ -7,12 +7,14 @@
 
 mod cluster;
 mod http;
+mod machine;
 mod processes;
 mod sse;
 mod wait;
 
 pub use cluster::{Cluster, Options, own_subnet};
 pub use http::{HttpError, Response, request};
+pub use machine::Machine;
 pub use processes::{Process, descendants, pss_kib, running};
 pub use sse::Events;
 pub use wait::{eventually, until};
