@@ -1,3 +1,94 @@
 //! The one program. Argument parsing and dispatch only.
+//!
+//! Invariant: `container-init` and `executor` are dispatched before any thread exists. The one clones
+//! itself, which only a process of one thread may; the other is there once for every task and must
+//! stay small.
 
-fn main() {}
+mod arguments;
+mod parts;
+
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use parts::Services;
+use telemetry::Output;
+
+/// Threads that run all components of this process.
+const WORKERS: usize = 2;
+/// Threads for what blocks: reading files, mostly.
+const BLOCKING: usize = 32;
+/// The stack of each thread. Futures live on the heap; only what runs between two waits is here.
+const STACK: usize = 1024 * 1024;
+
+fn main() -> ExitCode {
+    match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+        Some("container-init") => containers::container_init_main(),
+        _ => command(Arguments::parse().command),
+    }
+}
+
+fn command(command: Command) -> ExitCode {
+    if let Command::Version = command {
+        println!("dcos {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(command));
+            // What does not end by itself must not keep the process.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            ended
+        }
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", runtime::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), runtime::BoxError> {
+    match command {
+        Command::Version => {}
+        Command::Up(arguments) => {
+            let config = arguments.config();
+            log(&config.dir)?;
+            up::up(config, &Services).await?;
+        }
+        Command::Down { dir } => up::down(&dir, &Services).await?,
+        Command::Master(arguments) => {
+            let config = arguments.config();
+            log(&config.dir)?;
+            up::master_node(config, &Services).await?;
+        }
+        Command::Agent(arguments) => {
+            let config = arguments.config();
+            log(&config.dir)?;
+            up::agent_node(config, &Services).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Logs go to files below the node's directory when a person watches, and to standard error when
+/// something else does that keeps them.
+fn log(dir: &std::path::Path) -> Result<(), telemetry::Error> {
+    let output = match std::io::stderr().is_terminal() {
+        true => Output::Directory(dir.join("logs")),
+        false => Output::Stderr,
+    };
+    let filter = std::env::var("DCOS_LOG").ok();
+    telemetry::init(output, filter.as_deref())
+}

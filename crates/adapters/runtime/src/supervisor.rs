@@ -226,8 +226,8 @@ fn reason(ended: Result<Result<(), BoxError>, JoinError>) -> String {
     }
 }
 
-/// An error with its sources, which Display of each leaves out.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+/// The text of an error with those of its sources, which the Display of each leaves out.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

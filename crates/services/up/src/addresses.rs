@@ -1,7 +1,7 @@
 //! The addresses of a cluster's nodes, and whether their ports are free.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::{Error, Subnet};
 
@@ -40,7 +40,7 @@ fn bind(address: SocketAddr) -> Bound {
 }
 
 /// Checks that the ports of a master node are free; returns the port for Admin Router.
-pub(crate) fn check_master(ip: IpAddr) -> Result<u16, Error> {
+pub(crate) fn check_master(ip: Ipv4Addr) -> Result<u16, Error> {
     check(ip, MASTER)?;
     check(ip, MARATHON)?;
     match bind((ip, ROUTER).into()) {
@@ -50,13 +50,13 @@ pub(crate) fn check_master(ip: IpAddr) -> Result<u16, Error> {
 }
 
 /// Checks that the ports of an agent node are free.
-pub(crate) fn check_agent(ip: IpAddr) -> Result<(), Error> {
+pub(crate) fn check_agent(ip: Ipv4Addr) -> Result<(), Error> {
     check(ip, AGENT)?;
     check(ip, AGENT_ROUTER)
 }
 
-fn check(ip: IpAddr, port: u16) -> Result<(), Error> {
-    let address = SocketAddr::new(ip, port);
+fn check(ip: Ipv4Addr, port: u16) -> Result<(), Error> {
+    let address = SocketAddr::from((ip, port));
     match bind(address) {
         Bound::Free => Ok(()),
         Bound::NotHere => Err(Error::NotHere(ip)),
@@ -94,10 +94,7 @@ fn candidates(subnet: Subnet) -> impl Iterator<Item = Subnet> {
 }
 
 fn check_nodes(subnet: Subnet, agents: u32) -> Result<u16, Error> {
-    let address = |number| {
-        let address = subnet.address(number).map(IpAddr::V4);
-        address.ok_or(Error::SubnetTooSmall { subnet, asked: agents })
-    };
+    let address = |number| subnet.address(number).ok_or(Error::SubnetTooSmall { subnet, asked: agents });
     let router = check_master(address(1)?)?;
     for number in 2..=agents + 1 {
         check_agent(address(number)?)?;

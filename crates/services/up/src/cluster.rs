@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ pub(crate) struct Agent {
     /// Its name, as in `agent 2` or `public agent 1`.
     pub(crate) name: String,
     /// Its address.
-    pub(crate) ip: IpAddr,
+    pub(crate) ip: Ipv4Addr,
     /// Whether it is a public one.
     pub(crate) public: bool,
     /// What it offers but ports, in Mesos' text form.
@@ -133,7 +133,7 @@ impl Cluster {
             for number in self.count(public) + 1..=wanted {
                 let name = format!("{}agent {number}", if public { "public " } else { "" });
                 let ip = subnet.address(self.agents.len() as u32 + 2);
-                let ip = ip.ok_or(Error::SubnetTooSmall { subnet, asked })?.into();
+                let ip = ip.ok_or(Error::SubnetTooSmall { subnet, asked })?;
                 let resources = share::share(&self.resources, host, asked);
                 self.agents.push(Agent { name, ip, public, resources });
             }

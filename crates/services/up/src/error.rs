@@ -1,4 +1,4 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use host::{CapacityError, Listener, PortLeaseError};
@@ -83,7 +83,7 @@ pub enum Error {
     },
     /// The address is not one of this machine.
     #[error("{0} is no address of this machine")]
-    NotHere(IpAddr),
+    NotHere(Ipv4Addr),
     /// The record of the cluster is of another program or damaged.
     #[error("{}: {problem}", .path.display())]
     Record {

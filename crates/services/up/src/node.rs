@@ -1,12 +1,13 @@
 //! What a node is to this crate: its address, its directory, and the components it is made of.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use base::Rng;
-use host::{Capacity, PortLeases};
+use host::{PortLease, PortLeases};
 use runtime::Component;
 
 use crate::foreground::{Foreground, Goal};
@@ -32,16 +33,19 @@ pub trait Parts: Sync {
     /// The components of an agent node.
     fn agent_node(&self, node: &AgentNode) -> Vec<Part>;
 
-    /// Ends all tasks that the agent of the directory `agent_dir` has recorded, with all that belongs
-    /// to them, while no agent runs on it.
-    fn end_tasks<'a>(&'a self, agent_dir: &'a Path) -> EndTasks<'a>;
+    /// What of the isolation of tasks this machine or user does not allow, each with the reason.
+    fn missing_isolation(&self) -> Vec<String>;
+
+    /// Ends all tasks of the agent that has this address and directory, with all that belongs to them,
+    /// while it does not run.
+    fn end_tasks<'a>(&'a self, ip: Ipv4Addr, dir: &'a Path) -> EndTasks<'a>;
 }
 
 /// A master node to be run.
 #[derive(Clone, Debug)]
 pub struct MasterNode {
     /// Its address.
-    pub ip: IpAddr,
+    pub ip: Ipv4Addr,
     /// Its files: each component has a directory below.
     pub dir: PathBuf,
     /// The id of the cluster, a UUID.
@@ -58,15 +62,19 @@ pub struct AgentNode {
     /// Its name among the nodes of this process, as in `agent 2`.
     pub name: String,
     /// Its address.
-    pub ip: IpAddr,
+    pub ip: Ipv4Addr,
     /// The master.
     pub master: SocketAddr,
     /// Its files.
     pub dir: PathBuf,
-    /// What it offers, in Mesos' text form.
+    /// What it offers, in Mesos' text form; all of the machine for what is not said.
     pub resources: String,
+    /// The host ports it offers, unless `resources` says them.
+    pub ports: Option<RangeInclusive<u16>>,
     /// Its attributes, in Mesos' text form.
     pub attributes: String,
+    /// Whether it is a public agent.
+    pub public: bool,
     /// The token that Admin Router demands.
     pub token: Option<String>,
 }
@@ -75,7 +83,7 @@ pub struct AgentNode {
 #[derive(Clone, Debug)]
 pub struct MasterConfig {
     /// The address of this node.
-    pub ip: IpAddr,
+    pub ip: Ipv4Addr,
     /// Its files.
     pub dir: PathBuf,
     /// Whether Admin Router demands a token.
@@ -88,7 +96,7 @@ pub struct AgentConfig {
     /// The master's address, with its port if that is not the standard one.
     pub master: SocketAddr,
     /// The address of this node.
-    pub ip: IpAddr,
+    pub ip: Ipv4Addr,
     /// Its files.
     pub dir: PathBuf,
     /// Whether it is a public agent.
@@ -107,33 +115,20 @@ impl AgentConfig {
     }
 }
 
-/// Attributes as a public agent has them.
-pub(crate) fn public_attributes(attributes: &str) -> String {
-    let attributes = attributes.trim_matches([';', ' ']);
-    if attributes.split(';').any(|attribute| attribute.trim().starts_with("public_ip:")) {
-        return attributes.to_owned();
-    }
-    let separator = if attributes.is_empty() { "" } else { ";" };
-    format!("{attributes}{separator}public_ip:true")
-}
-
-/// The URL of a component.
-pub(crate) fn url(ip: IpAddr, port: u16) -> String {
+/// The URL of what listens there.
+pub(crate) fn url(ip: Ipv4Addr, port: u16) -> String {
     match port {
-        80 => format!("http://{}/", SocketAddr::new(ip, 80).to_string().trim_end_matches(":80")),
-        _ => format!("http://{}/", SocketAddr::new(ip, port)),
+        80 => format!("http://{ip}/"),
+        _ => format!("http://{ip}:{port}/"),
     }
 }
 
-/// Says what tasks lack without root, or what root gives away without a token.
-pub(crate) fn warn(auth: bool) {
-    if !host::is_root() {
-        let user = host::User::current().name;
-        console::note(&format!(
-            "Not root: tasks run as plain processes of {user}, without limits of cpu, memory and processes \
-             (cgroups), without namespaces of their own (pid, mount, ipc, uts), and not as other users."
-        ));
-    } else if !auth {
+/// Says what tasks lack here, and what root gives away without a token.
+pub(crate) fn warn(auth: bool, parts: &dyn Parts) {
+    for missing in parts.missing_isolation() {
+        console::note(&format!("Tasks run without {missing}"));
+    }
+    if host::is_root() && !auth {
         console::note(
             "Running as root without --auth: every local user can start tasks, and so become root. \
              With --auth Admin Router demands a token.",
@@ -156,8 +151,8 @@ pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), 
         token: if config.auth { Some(token::take(&config.dir)?) } else { None },
         dir: config.dir.clone(),
     };
-    warn(config.auth);
-    let master = SocketAddr::new(config.ip, addresses::MASTER);
+    warn(config.auth, parts);
+    let master = SocketAddr::from((config.ip, addresses::MASTER));
     let goal = Goal { master, agents: Vec::new(), offered: false, url: url(config.ip, router_port) };
     Foreground::new(parts.master_node(&node), goal).run().await
 }
@@ -172,31 +167,25 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
     cluster::make_dir(&config.dir, false)?;
     let _lock = cluster::lock(&config.dir)?;
     addresses::check_agent(config.ip)?;
-    let share = share::share(&asked, Capacity::of_host(&config.dir)?, 1);
-    let lease = match share::has_ports(&share) {
+    let lease = match share::has_ports(&asked) {
         true => None,
         false => Some(port_leases().take(&lease_owner(&config.dir, "agent"))?),
-    };
-    let share = match &lease {
-        Some(lease) => share::with_ports(&share, lease.ports()),
-        None => share,
     };
     let node = AgentNode {
         name: "agent".to_owned(),
         ip: config.ip,
         master: config.master,
-        resources: if config.public { share::public(&share) } else { share },
-        attributes: match config.public {
-            true => public_attributes(&config.attributes),
-            false => config.attributes.clone(),
-        },
+        resources: asked,
+        ports: lease.as_ref().map(PortLease::ports),
+        attributes: config.attributes.clone(),
+        public: config.public,
         token: None,
         dir: config.dir.clone(),
     };
-    warn(true);
+    warn(true, parts);
     let goal = Goal {
         master: config.master,
-        agents: vec![SocketAddr::new(config.ip, addresses::AGENT)],
+        agents: vec![SocketAddr::from((config.ip, addresses::AGENT))],
         offered: false,
         url: url(config.ip, addresses::AGENT_ROUTER),
     };
@@ -238,15 +227,6 @@ mod tests {
         let check = |ip: &str, port, expected| assert_eq!(url(ip.parse().unwrap(), port), expected);
         check("127.0.7.1", 80, "http://127.0.7.1/");
         check("127.0.7.1", 8000, "http://127.0.7.1:8000/");
-        check("::1", 80, "http://[::1]/");
-    }
-
-    #[test]
-    fn public_agents_say_so() {
-        let check = |attributes, expected: &str| assert_eq!(public_attributes(attributes), expected);
-        check("", "public_ip:true");
-        check("rack:a;", "rack:a;public_ip:true");
-        check("public_ip:no", "public_ip:no");
     }
 
     #[test]

@@ -1,14 +1,10 @@
 //! What each agent of a machine offers.
 
-use std::ops::RangeInclusive;
-
 use host::Capacity;
 use resources::Resources;
 
 use crate::Error;
 
-/// The role that resources of public agents are reserved for.
-const PUBLIC_ROLE: &str = "slave_public";
 /// What every agent offers beside ports.
 const NAMES: [&str; 3] = ["cpus", "mem", "disk"];
 
@@ -43,21 +39,6 @@ pub(crate) fn share(asked: &str, host: Capacity, agents: u32) -> String {
     all.join(";")
 }
 
-/// A share with these ports, unless it has ports.
-pub(crate) fn with_ports(share: &str, ports: RangeInclusive<u16>) -> String {
-    match has_ports(share) {
-        true => share.to_owned(),
-        false => format!("{share};ports:[{}-{}]", ports.start(), ports.end()),
-    }
-}
-
-/// A share as a public agent has it: what says no role is reserved for that of public agents.
-pub(crate) fn public(share: &str) -> String {
-    let mut all: Vec<String> = entries(share).map(str::to_owned).collect();
-    all.iter_mut().for_each(reserve);
-    all.join(";")
-}
-
 fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.split(';').map(str::trim).filter(|entry| !entry.is_empty())
 }
@@ -66,15 +47,6 @@ fn entries(text: &str) -> impl Iterator<Item = &str> {
 fn name(entry: &str) -> &str {
     let end = entry.find(['(', ':']).unwrap_or(entry.len());
     entry[..end].trim()
-}
-
-/// Reserves an entry that says no role.
-fn reserve(entry: &mut String) {
-    if let Some(colon) = entry.find(':')
-        && !entry[..colon].contains('(')
-    {
-        entry.insert_str(colon, &format!("({PUBLIC_ROLE})"));
-    }
 }
 
 #[cfg(test)]
@@ -86,22 +58,15 @@ mod tests {
     #[test]
     fn agents_share_out_what_the_machine_has() {
         let check = |asked, agents, expected: &str| {
-            let text = with_ports(&share(asked, HOST, agents), 10_000..=10_999);
+            let text = share(asked, HOST, agents);
             assert_eq!(text, expected);
             Resources::parse(&text).unwrap();
         };
-        check("", 1, "cpus:3;mem:8192;disk:102400;ports:[10000-10999]");
-        check("", 2, "cpus:1.5;mem:4096;disk:51200;ports:[10000-10999]");
-        check("", 7, "cpus:0.428;mem:1170;disk:14628;ports:[10000-10999]");
-        check("cpus:8; mem:64", 2, "cpus:8;mem:64;disk:51200;ports:[10000-10999]");
+        check("", 1, "cpus:3;mem:8192;disk:102400");
+        check("", 2, "cpus:1.5;mem:4096;disk:51200");
+        check("", 7, "cpus:0.428;mem:1170;disk:14628");
+        check("cpus:8; mem:64", 2, "cpus:8;mem:64;disk:51200");
         check("ports:[1-2]", 1, "ports:[1-2];cpus:3;mem:8192;disk:102400");
-    }
-
-    #[test]
-    fn what_a_public_agent_has_is_reserved() {
-        let text = public("cpus(a):1;ports:[1-2];mem:5");
-        assert_eq!(text, "cpus(a):1;ports(slave_public):[1-2];mem(slave_public):5");
-        Resources::parse(&text).unwrap();
     }
 
     #[test]

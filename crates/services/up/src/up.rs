@@ -1,4 +1,4 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use base::Rng;
@@ -6,7 +6,7 @@ use host::{Capacity, PortLease};
 
 use crate::cluster::{self, Cluster};
 use crate::foreground::{Ended, Foreground, Goal};
-use crate::node::{lease_owner, port_leases, public_attributes, url, warn};
+use crate::node::{lease_owner, port_leases, url, warn};
 use crate::{AgentNode, Error, MasterNode, Part, Parts, Subnet, addresses, console, share, token};
 
 /// `dcos up`. What is not said is as the cluster of the directory was made, or the default.
@@ -50,17 +50,17 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
     let token = if config.auth { Some(token::take(&dir)?) } else { None };
     cluster.write(&dir)?;
 
-    let ip = subnet.address(1).map(IpAddr::V4).expect("every subnet has a first address");
+    let ip = subnet.address(1).expect("every subnet has a first address");
     let node =
         MasterNode { ip, dir: dir.clone(), cluster_id: cluster.cluster_id.clone(), router_port, token };
     let running = nodes(&cluster, &node, &leases, parts)?;
-    warn(config.auth);
+    warn(config.auth, parts);
     if config.auth {
         console::note(&format!("Admin Router demands the token in {}", token::path(&dir).display()));
     }
     let goal = Goal {
-        master: SocketAddr::new(ip, addresses::MASTER),
-        agents: cluster.agents.iter().map(|agent| SocketAddr::new(agent.ip, addresses::AGENT)).collect(),
+        master: SocketAddr::from((ip, addresses::MASTER)),
+        agents: cluster.agents.iter().map(|agent| SocketAddr::from((agent.ip, addresses::AGENT))).collect(),
         offered: true,
         url: url(ip, router_port),
     };
@@ -94,17 +94,15 @@ fn nodes(
     for (agent, lease) in cluster.agents.iter().zip(leases) {
         let dir = agent.dir(&master.dir);
         cluster::make_dir(&dir, false)?;
-        let resources = match lease {
-            Some(lease) => share::with_ports(&agent.resources, lease.ports()),
-            None => agent.resources.clone(),
-        };
         all.extend(parts.agent_node(&AgentNode {
             name: agent.name.clone(),
             ip: agent.ip,
-            master: SocketAddr::new(master.ip, addresses::MASTER),
+            master: SocketAddr::from((master.ip, addresses::MASTER)),
             dir,
-            resources: if agent.public { share::public(&resources) } else { resources },
-            attributes: if agent.public { public_attributes("") } else { String::new() },
+            resources: agent.resources.clone(),
+            ports: lease.as_ref().map(PortLease::ports),
+            attributes: String::new(),
+            public: agent.public,
             token: master.token.clone(),
         }));
     }
@@ -117,7 +115,8 @@ pub(crate) async fn end_tasks(cluster: &Cluster, dir: &Path, parts: &dyn Parts) 
     for agent in &cluster.agents {
         let dir = agent.dir(dir);
         if dir.exists() {
-            ended += parts.end_tasks(&dir).await.map_err(|problem| Error::EndTasks { dir, problem })?;
+            ended +=
+                parts.end_tasks(agent.ip, &dir).await.map_err(|problem| Error::EndTasks { dir, problem })?;
         }
     }
     Ok(ended)

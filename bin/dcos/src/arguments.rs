@@ -1,0 +1,126 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use up::{AgentConfig, MasterConfig, Subnet};
+
+/// A datacenter operating system: one pool of cpu, memory, disk and ports out of many machines, for
+/// services, jobs and containers.
+#[derive(Debug, Parser)]
+#[command(name = "dcos", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring up a datacenter on this machine and run it in the foreground
+    ///
+    /// Prints a line for each component when it answers, then READY and the cluster's address. Ctrl-C
+    /// stops the cluster; its tasks go on running, and the next `dcos up` on the same directory takes
+    /// them up again. `dcos down` ends them.
+    Up(UpArguments),
+    /// End the cluster of this machine: stop it, end its tasks, remove its state
+    Down {
+        /// The cluster's directory
+        #[arg(long, default_value_os_t = up::default_dir("up"))]
+        dir: PathBuf,
+    },
+    /// Run a master node in the foreground: Mesos master, Marathon, Admin Router
+    Master(MasterArguments),
+    /// Run an agent node in the foreground: Mesos agent, Admin Router
+    Agent(AgentArguments),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArguments {
+    /// The network of the nodes: the master takes the first address, agents the next ones
+    /// [default: 127.0.0.0/24]
+    #[arg(long)]
+    subnet: Option<Subnet>,
+    /// How many agents [default: 1]
+    #[arg(long)]
+    agents: Option<u32>,
+    /// How many public agents, whose resources are reserved for the role slave_public [default: 0]
+    #[arg(long)]
+    public_agents: Option<u32>,
+    /// The cluster's directory
+    #[arg(long, default_value_os_t = up::default_dir("up"))]
+    dir: PathBuf,
+    /// What each agent offers, like "cpus:4;mem:2048"; for what is not said the agents share out what
+    /// the machine has
+    #[arg(long)]
+    resources: Option<String>,
+    /// End all tasks when the cluster stops
+    #[arg(long)]
+    kill_tasks: bool,
+    /// Make Admin Router demand a token
+    #[arg(long)]
+    auth: bool,
+}
+
+impl UpArguments {
+    pub(crate) fn config(self) -> up::Config {
+        let UpArguments { subnet, agents, public_agents, dir, resources, kill_tasks, auth } = self;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        up::Config { subnet, agents, public_agents, dir, resources, kill_tasks, auth, version }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MasterArguments {
+    /// The address of this node
+    #[arg(long)]
+    ip: Ipv4Addr,
+    /// The node's directory
+    #[arg(long, default_value_os_t = up::default_dir("master"))]
+    dir: PathBuf,
+    /// Make Admin Router demand a token
+    #[arg(long)]
+    auth: bool,
+}
+
+impl MasterArguments {
+    pub(crate) fn config(self) -> MasterConfig {
+        let MasterArguments { ip, dir, auth } = self;
+        MasterConfig { ip, dir, auth }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArguments {
+    /// The address of the master, with its port if that is not 5050
+    #[arg(long, value_parser = master_address)]
+    master: SocketAddr,
+    /// The address of this node
+    #[arg(long)]
+    ip: Ipv4Addr,
+    /// The node's directory
+    #[arg(long, default_value_os_t = up::default_dir("agent"))]
+    dir: PathBuf,
+    /// Make it a public agent, whose resources are reserved for the role slave_public
+    #[arg(long)]
+    public: bool,
+    /// What it offers, like "cpus:4;mem:2048"; all of the machine for what is not said
+    #[arg(long)]
+    resources: Option<String>,
+    /// Its attributes, like "rack:a;zone:b"
+    #[arg(long, default_value = "")]
+    attributes: String,
+}
+
+fn master_address(text: &str) -> Result<SocketAddr, String> {
+    AgentConfig::master_address(text).ok_or_else(|| {
+        "allowed is an IP address, with or without a port: 10.0.0.1 or 10.0.0.1:5050".to_owned()
+    })
+}
+
+impl AgentArguments {
+    pub(crate) fn config(self) -> AgentConfig {
+        let AgentArguments { master, ip, dir, public, resources, attributes } = self;
+        AgentConfig { master, ip, dir, public, resources, attributes }
+    }
+}
