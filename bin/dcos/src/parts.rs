@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use runtime::{BoxError, Component, Ctx};
+use tracing::Instrument;
 use up::{AgentNode, EndTasks, MasterNode, Part, Parts};
 
 /// The services of this program.
@@ -10,8 +12,9 @@ use up::{AgentNode, EndTasks, MasterNode, Part, Parts};
 pub(crate) struct Services;
 
 impl Parts for Services {
-    fn master_node(&self, _node: &MasterNode) -> Vec<Part> {
-        Vec::new()
+    fn master_node(&self, node: &MasterNode) -> Vec<Part> {
+        let master = master_config(node);
+        vec![part("mesos-master", node.ip, master.port, master, master::run)]
     }
 
     fn agent_node(&self, _node: &AgentNode) -> Vec<Part> {
@@ -26,4 +29,20 @@ impl Parts for Services {
     fn end_tasks<'a>(&'a self, _ip: Ipv4Addr, _dir: &'a Path) -> EndTasks<'a> {
         Box::pin(async { Ok(0) })
     }
+}
+
+fn master_config(node: &MasterNode) -> master::Config {
+    master::Config::new(node.ip, node.dir.join("master"))
+}
+
+/// A service with its configuration as a component. Its log lines are told apart by its name.
+fn part<C, F, E>(name: &str, ip: Ipv4Addr, port: u16, config: C, run: fn(C, Ctx) -> F) -> Part
+where
+    C: Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    let span = telemetry::component(name);
+    let run = move |ctx| run(config.clone(), ctx).instrument(span.clone());
+    Part { url: up::url(ip, port), component: Component::new(name, run) }
 }

@@ -136,7 +136,10 @@ async fn serve(
     let limits = ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() };
     let shutdown = ctx.shutdown();
     let server = http_kit::serve_with(listener, handler, limits, async move { shutdown.requested().await });
-    let durable = async |seq| inbox.tell(Message::Persisted { seq }).await;
+    let durable = move |seq| {
+        let inbox = inbox.clone();
+        async move { inbox.tell(Message::Persisted { seq }).await }
+    };
     let writing = registry.write(writes, durable);
     tracing::info!(%address, "the master listens");
     ctx.ready();

@@ -86,15 +86,15 @@ impl Registry {
     /// Writes in the order in which it is asked, many requests with one commit where they wait, and
     /// tells after each the highest number that is durable. Ends when nobody can ask any more, or at
     /// the first write that fails: a master that cannot write must stop.
-    pub(crate) async fn write(
+    pub(crate) async fn write<F: Future<Output = ()>>(
         mut self,
         mut asked: mpsc::Receiver<Write>,
-        durable: impl AsyncFn(u64),
+        durable: impl Fn(u64) -> F,
     ) -> Result<(), RegistryError> {
         let mut waiting = Vec::new();
         while asked.recv_many(&mut waiting, limit::OPERATIONS).await > 0 {
             let mut group = Group::default();
-            for write in waiting.drain(..) {
+            for write in std::mem::take(&mut waiting) {
                 if !group.takes(&write.ops) {
                     self.commit(std::mem::take(&mut group), &durable).await?;
                 }
@@ -105,7 +105,11 @@ impl Registry {
         Ok(())
     }
 
-    async fn commit(&mut self, group: Group, durable: &impl AsyncFn(u64)) -> Result<(), RegistryError> {
+    async fn commit<F: Future<Output = ()>>(
+        &mut self,
+        group: Group,
+        durable: &impl Fn(u64) -> F,
+    ) -> Result<(), RegistryError> {
         let mut batch = Batch::new();
         let mut changes = Vec::with_capacity(group.ops.len());
         for (path, value) in group.ops {

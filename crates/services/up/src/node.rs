@@ -116,7 +116,7 @@ impl AgentConfig {
 }
 
 /// The URL of what listens there.
-pub(crate) fn url(ip: Ipv4Addr, port: u16) -> String {
+pub fn url(ip: Ipv4Addr, port: u16) -> String {
     match port {
         80 => format!("http://{ip}/"),
         _ => format!("http://{ip}:{port}/"),
