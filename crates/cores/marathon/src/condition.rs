@@ -60,7 +60,9 @@ impl Condition {
             TaskState::TaskGone | TaskState::TaskGoneByOperator => Condition::Gone,
             TaskState::TaskUnknown => Condition::Unknown,
             TaskState::TaskLost => match status.reason() {
-                Reason::AgentDisconnected | Reason::AgentRemoved if status.reason.is_some() => Condition::Unreachable,
+                Reason::AgentDisconnected | Reason::AgentRemoved if status.reason.is_some() => {
+                    Condition::Unreachable
+                }
                 Reason::Reconciliation if status.reason.is_some() => Condition::Unknown,
                 _ => Condition::Gone,
             },

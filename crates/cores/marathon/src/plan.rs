@@ -41,10 +41,10 @@ pub(crate) fn plan(from: &Definitions, to: &Definitions, mixed: &BTreeSet<AppId>
     let mut layers: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
     for (id, new) in to {
         let action = match from.get(id) {
-            Some(old) if new.instances > 0 && (old.config_version() != new.config_version() || mixed.contains(id)) => {
-                ActionName::RestartApplication
-            }
             Some(old) if old.version == new.version => continue,
+            _ if new.instances == 0 => ActionName::ScaleApplication,
+            _ if mixed.contains(id) => ActionName::RestartApplication,
+            Some(old) if old.config_version() != new.config_version() => ActionName::RestartApplication,
             _ => ActionName::ScaleApplication,
         };
         layers.entry(depth(id, to, &mut Vec::new())).or_default().push(Action { action, app: id.clone() });
@@ -81,7 +81,8 @@ mod tests {
     fn app(id: &str, version: u64, config: u64, instances: u32, on: &[&str]) -> (AppId, Arc<AppDefinition>) {
         let mut app = AppDefinition::empty(AppId::new(id), "*");
         (app.version, app.instances) = (Wall(version), instances);
-        app.version_info = Some(VersionInfo { last_scaling_at: Wall(version), last_config_change_at: Wall(config) });
+        app.version_info =
+            Some(VersionInfo { last_scaling_at: Wall(version), last_config_change_at: Wall(config) });
         app.dependencies = on.iter().map(AppId::new).collect();
         (app.id.clone(), Arc::new(app))
     }
@@ -95,7 +96,8 @@ mod tests {
         let mixed = mixed.iter().map(AppId::new).collect();
         let plan = plan(&BTreeMap::from(from), &BTreeMap::from(to), &mixed);
         let text = |step: &DeploymentStep| {
-            let names = step.actions.iter().map(|a| format!("{:?} {}", a.action, a.app).replace("Application", ""));
+            let names =
+                step.actions.iter().map(|a| format!("{:?} {}", a.action, a.app).replace("Application", ""));
             names.collect::<Vec<_>>().join(", ")
         };
         assert_eq!(plan.steps.iter().map(text).collect::<Vec<_>>(), expect);
@@ -114,8 +116,17 @@ mod tests {
 
     #[test]
     fn what_others_depend_on_comes_first() {
-        let to = [app("/db", 1, 1, 1, &[]), app("/shop/ui", 1, 1, 1, &["/db", "/shop/api"]), app("/shop/api", 1, 1, 1, &["/db"])];
-        check([], to, &[], &["Start /db, Start /shop/api, Start /shop/ui", "Scale /db", "Scale /shop/api", "Scale /shop/ui"]);
+        let to = [
+            app("/db", 1, 1, 1, &[]),
+            app("/shop/ui", 1, 1, 1, &["/db", "/shop/api"]),
+            app("/shop/api", 1, 1, 1, &["/db"]),
+        ];
+        check(
+            [],
+            to,
+            &[],
+            &["Start /db, Start /shop/api, Start /shop/ui", "Scale /db", "Scale /shop/api", "Scale /shop/ui"],
+        );
         let on_group = [app("/x", 1, 1, 1, &["/g"]), app("/g/a", 1, 1, 1, &[]), app("/g/b", 1, 1, 1, &[])];
         check([], on_group, &[], &["Start /g/a, Start /g/b, Start /x", "Scale /g/a, Scale /g/b", "Scale /x"]);
         let cycle = [app("/a", 1, 1, 1, &["/b"]), app("/b", 1, 1, 1, &["/a"])];

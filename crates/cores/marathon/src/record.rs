@@ -128,6 +128,10 @@ mod tests {
         ];
         let paths: std::collections::BTreeSet<String> = keys.iter().map(Key::path).collect();
         assert_eq!(paths.len(), keys.len());
-        assert!(keys[0].path().ends_with("/shop_cart/versions/2016-12-01T10:15:30.123Z"), "{}", keys[0].path());
+        assert!(
+            keys[0].path().ends_with("/shop_cart/versions/2016-12-01T10:15:30.123Z"),
+            "{}",
+            keys[0].path()
+        );
     }
 }

@@ -1,0 +1,130 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use base::{Now, Rng, Wall};
+
+use crate::app::App;
+use crate::condition::{Condition, Goal};
+use crate::config::Config;
+use crate::demand::Demand;
+use crate::deploy::Deployment;
+use crate::gate::Gate;
+use crate::instance::{Instance, Kill};
+use crate::machine::Marathon;
+use crate::reconcile::Mesos;
+use crate::record::{Key, Record};
+use crate::timer::{Timer, Timers};
+
+impl Marathon {
+    /// Marathon as it was when `records` were written; without any, a new one. Records that a crash in the middle of
+    /// a write left behind are dropped.
+    pub fn recover(
+        records: impl IntoIterator<Item = Record>,
+        config: Config,
+        rng: Rng,
+        now: Now,
+    ) -> Marathon {
+        let mut marathon = Marathon {
+            config,
+            rng,
+            apps: BTreeMap::new(),
+            deployments: BTreeMap::new(),
+            mesos: Mesos::new(None),
+            demand: Demand::default(),
+            gate: Gate::default(),
+            timers: Timers::default(),
+            probed: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            queued: BTreeSet::new(),
+            last_version: Wall(0),
+        };
+        let mut current = Vec::new();
+        let mut instances = Vec::new();
+        for record in records {
+            match record {
+                Record::App(definition) => {
+                    marathon.last_version = marathon.last_version.max(definition.version);
+                    let app = marathon.apps.entry(definition.id.clone()).or_default();
+                    app.versions.insert(definition.version, Arc::new(definition));
+                }
+                Record::Current { id, version } => current.push((id, version)),
+                Record::Instance(instance) => instances.push(instance),
+                Record::Failure(failure) => {
+                    let app = marathon.apps.entry(failure.app_id.clone()).or_default();
+                    app.failure = Some(failure);
+                }
+                Record::Framework { id } => marathon.mesos.framework = Some(id),
+                Record::Deployment(record) => {
+                    marathon.last_version = marathon.last_version.max(record.version);
+                    marathon.deployments.insert(record.id.clone(), Deployment::new(record));
+                }
+            }
+        }
+        for (id, version) in current {
+            if let Some(app) = marathon.apps.get_mut(&id) {
+                app.current = app.versions.get(&version).cloned();
+            }
+        }
+        for instance in instances {
+            marathon.recover_instance(now, instance);
+        }
+        marathon.recover_deployments();
+        marathon.touched = marathon.apps.keys().cloned().collect();
+        marathon
+    }
+
+    fn recover_instance(&mut self, now: Now, mut instance: Instance) {
+        let app_id = instance.app();
+        let app: &mut App = self.apps.entry(app_id).or_default();
+        if !app.versions.contains_key(&instance.version) {
+            // Its app was forgotten, and so its task ended before: only the deletion of the record got lost.
+            return self.gate.delete(Key::Instance(instance.id));
+        }
+        if instance.goal == Goal::Decommissioned {
+            instance.kill = Some(Kill { next: now.mono });
+            self.timers.set(now.mono, Timer::Kill(instance.id.clone()));
+        }
+        let id = instance.id.clone();
+        let condition = instance.condition;
+        let running = instance.is_running();
+        app.instances.insert(id.clone(), instance);
+        if condition.is_on_the_way() {
+            self.timers.set(now.mono + self.config.launch_confirm_timeout, Timer::Launch(id.clone()));
+        }
+        if matches!(condition, Condition::Unreachable | Condition::UnreachableInactive) {
+            self.timers.set(now.mono, Timer::Unreachable(id.clone()));
+        }
+        if running {
+            self.start_health_checks(&id);
+        }
+    }
+
+    /// A deployment is kept if the definitions that it brings are there: they are written before it.
+    fn recover_deployments(&mut self) {
+        let mut lost = Vec::new();
+        for (id, deployment) in &self.deployments {
+            let brought = deployment.record.changes.iter().all(|(app, (_, after))| {
+                let found = self.apps.get(app).and_then(|app| app.current.as_ref()).map(|it| it.version);
+                found == *after
+            });
+            if !brought || deployment.record.step >= deployment.record.plan.steps.len() {
+                lost.push(id.clone());
+            }
+        }
+        for id in lost {
+            self.deployments.remove(&id);
+            self.gate.delete(Key::Deployment(id));
+        }
+        for (id, deployment) in &mut self.deployments {
+            for app in deployment.record.changes.keys() {
+                self.apps.entry(app.clone()).or_default().deployment = Some(id.clone());
+            }
+            let step = deployment.record.plan.steps.get(deployment.record.step);
+            let started = step
+                .iter()
+                .flat_map(|step| &step.actions)
+                .filter(|action| action.action == api_marathon::ActionName::StartApplication);
+            deployment.done = started.map(|action| action.app.clone()).collect();
+        }
+    }
+}
