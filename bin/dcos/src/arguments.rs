@@ -40,7 +40,7 @@ pub(crate) struct UpArguments {
     /// The network of the nodes: the master takes the first address, agents the next ones
     /// [default: 127.0.0.0/24]
     #[arg(long)]
-    subnet: Option<Subnet>,
+    subnet: Option<String>,
     /// How many agents [default: 1]
     #[arg(long)]
     agents: Option<u32>,
@@ -63,10 +63,11 @@ pub(crate) struct UpArguments {
 }
 
 impl UpArguments {
-    pub(crate) fn config(self) -> up::Config {
+    pub(crate) fn config(self) -> Result<up::Config, up::Error> {
         let UpArguments { subnet, agents, public_agents, dir, resources, kill_tasks, auth } = self;
+        let subnet = subnet.map(|text| text.parse::<Subnet>()).transpose()?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        up::Config { subnet, agents, public_agents, dir, resources, kill_tasks, auth, version }
+        Ok(up::Config { subnet, agents, public_agents, dir, resources, kill_tasks, auth, version })
     }
 }
 

@@ -9,6 +9,7 @@ mod parts;
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
@@ -63,32 +64,35 @@ async fn run(command: Command) -> Result<(), runtime::BoxError> {
     match command {
         Command::Version => {}
         Command::Up(arguments) => {
-            let config = arguments.config();
-            log(&config.dir)?;
+            let config = arguments.config()?;
+            log(Output::Directory(config.dir.join("logs")))?;
             up::up(config, &Services).await?;
         }
         Command::Down { dir } => up::down(&dir, &Services).await?,
         Command::Master(arguments) => {
             let config = arguments.config();
-            log(&config.dir)?;
+            log(for_node(&config.dir))?;
             up::master_node(config, &Services).await?;
         }
         Command::Agent(arguments) => {
             let config = arguments.config();
-            log(&config.dir)?;
+            log(for_node(&config.dir))?;
             up::agent_node(config, &Services).await?;
         }
     }
     Ok(())
 }
 
-/// Logs go to files below the node's directory when a person watches, and to standard error when
-/// something else does that keeps them.
-fn log(dir: &std::path::Path) -> Result<(), telemetry::Error> {
-    let output = match std::io::stderr().is_terminal() {
+/// Where a node's log goes: to files when a person watches, else to standard error, where something
+/// takes it that keeps it.
+fn for_node(dir: &Path) -> Output {
+    match std::io::stderr().is_terminal() {
         true => Output::Directory(dir.join("logs")),
         false => Output::Stderr,
-    };
+    }
+}
+
+fn log(output: Output) -> Result<(), telemetry::Error> {
     let filter = std::env::var("DCOS_LOG").ok();
     telemetry::init(output, filter.as_deref())
 }

@@ -32,7 +32,7 @@ impl Parts for Services {
 }
 
 fn master_config(node: &MasterNode) -> master::Config {
-    master::Config::new(node.ip, node.dir.join("master"))
+    master::Config::new(node.ip, node.dir.join("mesos"))
 }
 
 /// A service with its configuration as a component. Its log lines are told apart by its name.

@@ -23,7 +23,7 @@ pub async fn down(dir: &Path, parts: &dyn Parts) -> Result<(), Error> {
     let _lock = stop(&dir).await?;
     let ended = end_tasks(&cluster, &dir, parts).await?;
     // The record goes last: as long as it is there, this can be done again.
-    for name in ["agents", "marathon", "master", "admin-router", "logs"] {
+    for name in ["agents", "master", "logs"] {
         remove(&dir.join(name), |path| std::fs::remove_dir_all(path))?;
     }
     for name in ["token", RECORD] {

@@ -10,7 +10,7 @@ use crate::{Subnet, SubnetError};
 pub enum Error {
     /// `--subnet` is no subnet.
     #[error("--subnet {0}")]
-    Subnet(#[from] SubnetError),
+    Subnet(SubnetError),
     /// More nodes than the subnet has addresses.
     #[error(
         "--subnet {subnet} has addresses for {} agents, --agents and --public-agents ask for {asked}",
@@ -26,7 +26,7 @@ pub enum Error {
     #[error("--agents 0 and --public-agents 0 leave a cluster without agents, allowed is 1 or more together")]
     NoAgents,
     /// `--resources` is not Mesos' text form.
-    #[error("--resources {text:?}: {source}")]
+    #[error("--resources {text:?}")]
     Resources {
         /// What was found.
         text: String,
@@ -165,6 +165,12 @@ fn taken(address: &SocketAddr, owner: Option<&Listener>, free: Option<&Subnet>, 
         None => {}
     }
     text
+}
+
+impl From<SubnetError> for Error {
+    fn from(error: SubnetError) -> Error {
+        Error::Subnet(error)
+    }
 }
 
 impl Error {

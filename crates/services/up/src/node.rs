@@ -141,7 +141,7 @@ pub(crate) fn warn(auth: bool, parts: &dyn Parts) {
 /// # Errors
 /// See [`Error`].
 pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), Error> {
-    cluster::make_dir(&config.dir, false)?;
+    cluster::make_dir(&config.dir, true)?;
     let _lock = cluster::lock(&config.dir)?;
     let router_port = addresses::check_master(config.ip)?;
     let node = MasterNode {

@@ -51,9 +51,10 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
     cluster.write(&dir)?;
 
     let ip = subnet.address(1).expect("every subnet has a first address");
-    let node =
-        MasterNode { ip, dir: dir.clone(), cluster_id: cluster.cluster_id.clone(), router_port, token };
-    let running = nodes(&cluster, &node, &leases, parts)?;
+    let master_dir = dir.join("master");
+    cluster::make_dir(&master_dir, true)?;
+    let node = MasterNode { ip, dir: master_dir, cluster_id: cluster.cluster_id.clone(), router_port, token };
+    let running = nodes(&cluster, &node, &dir, &leases, parts)?;
     warn(config.auth, parts);
     if config.auth {
         console::note(&format!("Admin Router demands the token in {}", token::path(&dir).display()));
@@ -87,12 +88,13 @@ fn lease(cluster: &Cluster, dir: &Path) -> Result<Vec<Option<PortLease>>, Error>
 fn nodes(
     cluster: &Cluster,
     master: &MasterNode,
+    dir: &Path,
     leases: &[Option<PortLease>],
     parts: &dyn Parts,
 ) -> Result<Vec<Part>, Error> {
     let mut all = parts.master_node(master);
     for (agent, lease) in cluster.agents.iter().zip(leases) {
-        let dir = agent.dir(&master.dir);
+        let dir = agent.dir(dir);
         cluster::make_dir(&dir, false)?;
         all.extend(parts.agent_node(&AgentNode {
             name: agent.name.clone(),
