@@ -1,1 +1,139 @@
-//! Marathon as a service.
+//! Marathon as a service: apps come in over HTTP, tasks go out to Mesos.
+//!
+//! [`run`] opens the store, recovers `marathon-core` from it, and then is one event loop: inputs of the API, of the
+//! master and of health checks go into the core; what the core changed is committed as a group; what follows is
+//! performed. Beside it run the server, which asks the loop for everything, and the scheduler, which keeps up one
+//! session with the master.
+//!
+//! Deliberately absent: every decision (`marathon-core`), the words of the API (`api-marathon`), authentication, TLS.
+
+mod api;
+mod config;
+mod event_loop;
+mod events;
+mod probes;
+mod records;
+mod scheduler;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api_marathon::Settings;
+use base::Rng;
+use http_kit::guard::{HostPolicy, guarded};
+use http_kit::{Address, BindError, Handler, Listener};
+use marathon_core::Marathon;
+use runtime::{Clock, Ctx};
+use store::{CampaignError, Embedded, OpenError, Store};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::api::{Api, Info};
+use crate::event_loop::{EventLoop, Inboxes};
+use crate::records::{ELECTION, Records, RecordsError};
+
+pub use config::Config;
+
+/// Requests that wait for the event loop; further ones are told to come again.
+const WAITING_JOBS: usize = 1024;
+/// Events of the master that wait for the event loop; then the stream is not read on.
+const WAITING_EVENTS: usize = 1024;
+/// How long the last requests may take after shutdown was requested.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// Without word of this process for so long, another may lead.
+const TERM_TTL: Duration = Duration::from_secs(10);
+
+/// Why the service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state could not be opened.
+    #[error("could not open Marathon's state")]
+    Open(#[from] OpenError),
+    /// The leadership over the state could not be won.
+    #[error(transparent)]
+    Campaign(#[from] CampaignError),
+    /// The state in `dir` could not be read or written.
+    #[error("could not keep Marathon's state in {}", .dir.display())]
+    State {
+        /// The directory.
+        dir: PathBuf,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API's address could not be taken.
+    #[error("could not listen for Marathon's API")]
+    Bind(#[from] BindError),
+}
+
+/// Runs Marathon until shutdown is requested. Tasks go on running without it. It may be called again on the same
+/// directory, and takes up everything where it was.
+///
+/// # Errors
+/// When the address is taken, or the state cannot be opened, read or written.
+pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
+    let store = Embedded::open(&config.dir.join("marathon.redb")).await?;
+    let term = store.campaign(ELECTION, TERM_TTL).await?;
+    let state = |source: RecordsError| Error::State { dir: config.dir.clone(), source: Box::new(source) };
+    let (records, found) = Records::load(store, term).await.map_err(state)?;
+
+    let listener = Listener::bind(&Address::Tcp(SocketAddr::new(config.ip, config.port))).await?;
+    let address = match listener.address() {
+        Address::Tcp(address) => *address,
+        Address::Unix(_) => SocketAddr::new(config.ip, config.port),
+    };
+    let core_config = core_config(&config, address);
+    let seed = runtime::entropy();
+    let core = Marathon::recover(found, core_config.clone(), Rng::seeded(seed), Clock::now());
+
+    let (jobs, job_inbox) = mpsc::channel(WAITING_JOBS);
+    let (to_loop, master_inbox) = mpsc::channel(WAITING_EVENTS);
+    let (calls, call_queue) = scheduler::calls();
+    let api = Api {
+        jobs,
+        settings: Settings { role: core_config.role.clone() },
+        info: Info { master: config.master.to_string(), core: core_config, missed_heartbeats: config.missed_heartbeats },
+        address,
+    };
+    let scheduler_settings = scheduler::Settings {
+        master: config.master,
+        missed_heartbeats: config.missed_heartbeats,
+        first_pause: config.first_pause,
+        longest_pause: config.longest_pause,
+    };
+    let shutdown = ctx.shutdown();
+    let mut beside = JoinSet::new();
+    beside.spawn(scheduler::run(scheduler_settings, to_loop, call_queue));
+    let mut server = tokio::spawn({
+        let shutdown = shutdown.clone();
+        let handler = guarded(Arc::new(home(&config)), Arc::new(api) as Arc<dyn Handler>);
+        async move { http_kit::serve(listener, handler, async move { shutdown.requested().await }).await }
+    });
+    ctx.ready();
+    tracing::info!(%address, master = %config.master, "marathon answers");
+
+    let mut event_loop = EventLoop::new(core, records, calls);
+    let outcome = event_loop.run(Inboxes { jobs: job_inbox, master: master_inbox }, shutdown).await;
+    drop(event_loop);
+    beside.shutdown().await;
+    if tokio::time::timeout(LAST_REQUESTS, &mut server).await.is_err() {
+        server.abort();
+    }
+    outcome.map_err(state)
+}
+
+/// The settings with what only the running service knows.
+fn core_config(config: &Config, address: SocketAddr) -> marathon_core::Config {
+    marathon_core::Config {
+        hostname: config.ip.to_string(),
+        webui_url: Some(format!("http://{address}/")),
+        ..config.core.clone()
+    }
+}
+
+/// The hosts that browsers may call this service by.
+fn home(config: &Config) -> HostPolicy {
+    let home = HostPolicy::of_this_machine().address(config.ip);
+    config.home_domains.iter().fold(home, |home, domain| home.domain(domain))
+}

@@ -186,18 +186,27 @@ fn constraint(parts: &[String]) -> Result<Constraint, String> {
         return Err(allowed.to_owned());
     };
     let is_int = value.map(|value| value.parse::<i32>().is_ok());
-    match operator {
-        Operator::Unique if value.is_some() => return Err("UNIQUE does not accept a value".to_owned()),
-        Operator::GroupBy if is_int == Some(false) => {
-            return Err("GROUP BY must define an integer value or else no value at all".to_owned());
+    let refused = match operator {
+        Operator::Unique => value.map(|_| "UNIQUE does not accept a value"),
+        Operator::Cluster => None,
+        Operator::GroupBy => (is_int == Some(false)).then_some("GROUP BY must define an integer value or else no value at all"),
+        Operator::MaxPer => (is_int != Some(true)).then_some("MAX_PER requires an integer value"),
+        Operator::Like | Operator::Unlike => match value {
+            None => Some("LIKE and UNLIKE require a non-empty, regular expression value"),
+            Some(pattern) if regex_lite::Regex::new(pattern).is_err() => Some("is not a valid regular expression"),
+            Some(_) => None,
+        },
+        Operator::Is => {
+            let literal = |c: char| c.is_ascii_alphanumeric() || "_/.-".contains(c);
+            let is_literal = value.is_none_or(|value| value.chars().all(literal));
+            (!is_literal).then_some(
+                "IS only supports Mesos text and float values (see \
+                 http://mesos.apache.org/documentation/latest/attributes-resources/)",
+            )
         }
-        Operator::MaxPer if is_int != Some(true) => {
-            return Err("MAX_PER requires an integer value".to_owned());
-        }
-        Operator::Unique | Operator::Cluster => {}
-        other => {
-            return Err(format!("operator {other} is not supported yet; supported are UNIQUE and CLUSTER"));
-        }
+    };
+    if let Some(why) = refused {
+        return Err(why.to_owned());
     }
     Ok(Constraint { field: field.clone(), operator, value: value.cloned() })
 }

@@ -146,6 +146,18 @@ fn wrong_contents() {
         "/constraints(0)",
         "UNIQUE does not accept a value",
     );
+    content(
+        r#""constraints": [["rack", "LIKE"]]"#,
+        "/constraints(0)",
+        "LIKE and UNLIKE require a non-empty, regular expression value",
+    );
+    content(r#""constraints": [["rack", "UNLIKE", "("]]"#, "/constraints(0)", "is not a valid regular expression");
+    content(r#""constraints": [["rack", "MAX_PER", "x"]]"#, "/constraints(0)", "MAX_PER requires an integer value");
+    content(
+        r#""constraints": [["rack", "GROUP_BY", "x"]]"#,
+        "/constraints(0)",
+        "GROUP BY must define an integer value or else no value at all",
+    );
     content(r#""constraints": [["", "UNIQUE"]]"#, "/constraints(0)", "illegal constraint specification");
     content(r#""role": "dev""#, "/role", "got dev, expected one of: [slave_public]");
     content(
@@ -190,7 +202,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
         (r#""executor": "/opt/executor""#, "/executor"),
         (r#""tty": true"#, "/tty"),
         (r#""healthChecks": [{"protocol": "HTTPS"}]"#, "/healthChecks(0)/protocol"),
-        (r#""constraints": [["rack", "LIKE", "r.*"]]"#, "/constraints(0)"),
     ] {
         let error = post(&format!(r#"{{"id": "/a", "cmd": "run", {members}}}"#)).expect_err(members);
         let paths: Vec<&Value> =
