@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use api_marathon::{ApiError, DeploymentResult, Settings};
 use http_kit::target::{Query, segments};
-use http_kit::{BoxFuture, Handler, HeaderValue, Method, Peer, Request, Response, StatusCode, header, respond};
+use http_kit::{
+    BoxFuture, Handler, HeaderValue, Method, Peer, Request, Response, StatusCode, header, respond,
+};
 use marathon_core::Answer;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -116,7 +118,9 @@ impl Api {
 
     async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Result<T, ApiError> {
         let unavailable = |why: &str| ApiError::message(503, why);
-        self.jobs.try_send(job).map_err(|_| unavailable("Marathon has too many requests to answer; try again later"))?;
+        self.jobs
+            .try_send(job)
+            .map_err(|_| unavailable("Marathon has too many requests to answer; try again later"))?;
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(unavailable("Marathon is shutting down")),
@@ -129,7 +133,8 @@ impl Api {
         let headers = response.headers_mut();
         let leader = HeaderValue::from_str(&format!("http://{}", self.address));
         headers.insert(LEADER_HEADER, leader.expect("addresses have no control characters"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+        headers
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
         headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         headers.insert(header::EXPIRES, HeaderValue::from_static("0"));
     }
@@ -157,7 +162,8 @@ impl Target<'_> {
 
     fn not_allowed(self, allowed: &[Method]) -> ApiError {
         let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-        let message = format!("Method Not Allowed: found {}, allowed are {}", self.method, allowed.join(", "));
+        let message =
+            format!("Method Not Allowed: found {}, allowed are {}", self.method, allowed.join(", "));
         ApiError::message(405, message)
     }
 }

@@ -280,7 +280,9 @@ fn refusal(refusal: Refusal) -> ApiError {
         Refusal::UnknownApp(id) => ApiError::unknown_app(id),
         Refusal::UnknownVersion(id, version) => ApiError::unknown_version(id, version),
         Refusal::UnknownDeployment(id) => ApiError::unknown_deployment(id),
-        Refusal::NotQueued(id) => ApiError::message(404, format!("Application {id} not found in tasks queue.")),
+        Refusal::NotQueued(id) => {
+            ApiError::message(404, format!("Application {id} not found in tasks queue."))
+        }
         Refusal::Locked { deployments, .. } => ApiError::app_locked(deployments.iter().map(String::as_str)),
         Refusal::TooManyDeployments(most) => ApiError::message(
             403,

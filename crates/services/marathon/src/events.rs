@@ -82,7 +82,10 @@ impl Hub {
                 continue;
             }
             if !subscriber.sender.is_closed() {
-                tracing::warn!(reader = subscriber.remote_address, "an event stream is read too slowly and is cut off");
+                tracing::warn!(
+                    reader = subscriber.remote_address,
+                    "an event stream is read too slowly and is cut off"
+                );
             }
             detached.push(subscriber.remote_address);
             subscriber.sender.abort("events were read too slowly");
@@ -120,7 +123,9 @@ mod tests {
     async fn a_reader_gets_what_it_asked_for() {
         let mut hub = Hub::default();
         let mut all = hub.attach("a".to_owned(), BTreeSet::new(), Wall(0)).unwrap();
-        assert!(next(&mut all).await.starts_with("event: event_stream_attached\ndata: {\"remoteAddress\":\"a\","));
+        assert!(
+            next(&mut all).await.starts_with("event: event_stream_attached\ndata: {\"remoteAddress\":\"a\",")
+        );
         let only = BTreeSet::from(["scheduler_disconnected_event".to_owned()]);
         let mut some = hub.attach("b".to_owned(), only, Wall(0)).unwrap();
         hub.publish(&happened());

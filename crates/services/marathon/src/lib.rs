@@ -93,7 +93,11 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let api = Api {
         jobs,
         settings: Settings { role: core_config.role.clone() },
-        info: Info { master: config.master.to_string(), core: core_config, missed_heartbeats: config.missed_heartbeats },
+        info: Info {
+            master: config.master.to_string(),
+            core: core_config,
+            missed_heartbeats: config.missed_heartbeats,
+        },
         address,
     };
     let scheduler_settings = scheduler::Settings {

@@ -127,13 +127,9 @@ impl Prober {
     /// Begins the checks that are due.
     fn launch(&mut self) {
         let now = Instant::now();
-        while self.running.len() < MAX_RUNNING {
-            match self.due.peek_mut() {
-                Some(due) if due.0.at <= now => {
-                    let due = std::collections::binary_heap::PeekMut::pop(due).0;
-                    self.launch_one(due);
-                }
-                _ => return,
+        while self.running.len() < MAX_RUNNING && self.due.peek().is_some_and(|due| due.0.at <= now) {
+            if let Some(Reverse(due)) = self.due.pop() {
+                self.launch_one(due);
             }
         }
     }

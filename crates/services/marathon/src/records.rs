@@ -85,7 +85,8 @@ impl<S: Store> Records<S> {
         for write in writes.into_iter().flat_map(|(_, writes)| writes) {
             let (key, value) = match write {
                 Write::Put(record) => {
-                    let value = serde_json::to_vec(&*record).expect("records have string keys and cannot fail");
+                    let value =
+                        serde_json::to_vec(&*record).expect("records have string keys and cannot fail");
                     (self.key(&record.key())?, Some(value))
                 }
                 Write::Delete(key) => (self.key(&key)?, None),

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use base::Rng;
 use http_kit::{
-    Address, Body, Client, ClientConfig, ClientError, HeaderValue, Method, Request, Response, StatusCode, Timeouts,
-    header,
+    Address, Body, Client, ClientConfig, ClientError, HeaderValue, Method, Request, Response, StatusCode,
+    Timeouts, header,
 };
 use mesos_proto::v1::scheduler::{Call, Event, event};
 use mesos_proto::{binary, recordio};
@@ -122,7 +122,8 @@ pub(crate) async fn run(settings: Settings, to_loop: mpsc::Sender<FromMaster>, m
         }
         let Ok(subscribe) = answer.await else { return };
         let began = Instant::now();
-        let mut session = Session { client: &client, settings: &settings, master, to_loop: &to_loop, subscribed: false };
+        let mut session =
+            Session { client: &client, settings: &settings, master, to_loop: &to_loop, subscribed: false };
         let ended = session.run(&subscribe, &mut calls).await;
         if session.subscribed {
             // A session that ends at once is no success: the pause must grow.

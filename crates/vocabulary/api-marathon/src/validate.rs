@@ -189,11 +189,15 @@ fn constraint(parts: &[String]) -> Result<Constraint, String> {
     let refused = match operator {
         Operator::Unique => value.map(|_| "UNIQUE does not accept a value"),
         Operator::Cluster => None,
-        Operator::GroupBy => (is_int == Some(false)).then_some("GROUP BY must define an integer value or else no value at all"),
+        Operator::GroupBy => {
+            (is_int == Some(false)).then_some("GROUP BY must define an integer value or else no value at all")
+        }
         Operator::MaxPer => (is_int != Some(true)).then_some("MAX_PER requires an integer value"),
         Operator::Like | Operator::Unlike => match value {
             None => Some("LIKE and UNLIKE require a non-empty, regular expression value"),
-            Some(pattern) if regex_lite::Regex::new(pattern).is_err() => Some("is not a valid regular expression"),
+            Some(pattern) if regex_lite::Regex::new(pattern).is_err() => {
+                Some("is not a valid regular expression")
+            }
             Some(_) => None,
         },
         Operator::Is => {

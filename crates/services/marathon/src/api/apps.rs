@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api_marathon::{ApiError, AppDefinition, AppId, AppInfo, AppList, AppUpdate, Counts, DeploymentResult, Identifiable};
+use api_marathon::{
+    ApiError, AppDefinition, AppId, AppInfo, AppList, AppUpdate, Counts, DeploymentResult, Identifiable,
+};
 use base::Wall;
 use http_kit::target::Query;
 use http_kit::{HeaderValue, Method, Peer, Request, Response, StatusCode, header, respond};
@@ -26,12 +28,16 @@ impl Api {
             (&Method::PUT, []) => self.put_apps(query, request, peer, true).await,
             (&Method::PATCH, []) => self.put_apps(query, request, peer, false).await,
             (_, []) => Err(at.not_allowed(&[Method::GET, Method::POST, Method::PUT, Method::PATCH])),
-            (&Method::POST, [id @ .., "restart"]) if !id.is_empty() => self.restart_app(&id.join("/"), query).await,
+            (&Method::POST, [id @ .., "restart"]) if !id.is_empty() => {
+                self.restart_app(&id.join("/"), query).await
+            }
             (_, [id @ .., "versions"]) if !id.is_empty() => at.get(self.versions(&id.join("/"))).await,
             (_, [id @ .., "versions", version]) if !id.is_empty() => {
                 at.get(self.version(&id.join("/"), version)).await
             }
-            (&Method::GET, [id @ .., "tasks"]) if !id.is_empty() => self.app_tasks(&id.join("/"), &request).await,
+            (&Method::GET, [id @ .., "tasks"]) if !id.is_empty() => {
+                self.app_tasks(&id.join("/"), &request).await
+            }
             (&Method::DELETE, [id @ .., "tasks"]) if !id.is_empty() => {
                 self.delete_app_tasks(&id.join("/"), query).await
             }
@@ -63,7 +69,7 @@ impl Api {
             let has = |text: &str, part: &Option<String>| {
                 part.as_ref().is_none_or(|part| text.to_lowercase().contains(part.as_str()))
             };
-            let wanted = |app: &&Arc<AppDefinition>| {
+            let wanted = |app: &Arc<AppDefinition>| {
                 has(app.cmd.as_deref().unwrap_or(""), &cmd)
                     && has(app.id.as_str(), &id)
                     && labels.as_ref().is_none_or(|selector| selector.matches(&app.labels))
@@ -78,8 +84,9 @@ impl Api {
         let embed = Embed::of(query).of_one_app();
         let group = AppId::new(group);
         self.read_json(move |view| {
-            let within = |app: &&Arc<AppDefinition>| app.id.is_within(&group) && app.id != group;
-            let apps: Vec<AppInfo> = view.core.apps().filter(within).map(|app| embed.app(view, app)).collect();
+            let within = |app: &Arc<AppDefinition>| app.id.is_within(&group) && app.id != group;
+            let apps: Vec<AppInfo> =
+                view.core.apps().filter(within).map(|app| embed.app(view, app)).collect();
             if apps.is_empty() && !group.is_root() {
                 return Err(ApiError::unknown_group(&group));
             }
@@ -123,7 +130,14 @@ impl Api {
     /// `PUT` (which may create) and `PATCH` of one app.
     ///
     /// Marathon: `AppsResource.update`.
-    async fn put_app(&self, id: &str, query: &Query, request: Request, peer: Peer, may_create: bool) -> Outcome {
+    async fn put_app(
+        &self,
+        id: &str,
+        query: &Query,
+        request: Request,
+        peer: Peer,
+        may_create: bool,
+    ) -> Outcome {
         let force = flag(query, "force", false)?;
         let is_partial = !may_create || flag(query, "partialUpdate", true)?;
         let caller = Some(caller(&request, &peer));
@@ -168,7 +182,8 @@ impl Api {
             for update in &updates {
                 let Some(id) = update.id() else { continue };
                 // A later entry for the same app changes what the earlier made of it.
-                let earlier = apps.iter().position(|app| app.id == id).map(|index| Arc::new(apps.remove(index)));
+                let earlier =
+                    apps.iter().position(|app| app.id == id).map(|index| Arc::new(apps.remove(index)));
                 let app = match earlier.or_else(|| view.core.app(&id)) {
                     Some(current) if is_partial => match update.rollback_to()? {
                         Some(version) => {
@@ -212,7 +227,8 @@ impl Api {
         let id = AppId::new(id);
         self.read_json(move |view| {
             known(view, &id)?;
-            let versions: Vec<String> = view.core.versions(&id).iter().map(|version| version.to_iso8601()).collect();
+            let versions: Vec<String> =
+                view.core.versions(&id).iter().map(|version| version.to_iso8601()).collect();
             Ok(json!({ "versions": versions }))
         })
         .await

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn names_of_parts() {
-        let check = |query: &str, expected: Embed| assert_eq!(Embed::of(&Query::parse(query)), expected, "{query}");
+        let check =
+            |query: &str, expected: Embed| assert_eq!(Embed::of(&Query::parse(query)), expected, "{query}");
         let tasks = Embed { tasks: true, deployments: true, ..Embed::default() };
         check("", Embed::default());
         check("embed=apps.tasks", tasks);

@@ -15,7 +15,8 @@ const JSON: &str = "application/json";
 /// Reads a body, which must be JSON by its content type. Browsers send that type only to servers that allow it: without
 /// this a foreign page could post apps.
 pub(crate) async fn json_body(request: Request) -> Result<Bytes, ApiError> {
-    let found = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?").to_owned());
+    let found =
+        request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?").to_owned());
     let body = request.into_body().read_within(MAX_BODY_BYTES, BODY_TIMEOUT).await;
     let body = body.map_err(|error| {
         let status = if matches!(error, http_kit::ReadBodyError::TooLarge { .. }) { 413 } else { 400 };
@@ -25,7 +26,10 @@ pub(crate) async fn json_body(request: Request) -> Result<Bytes, ApiError> {
         return Ok(body);
     }
     let found = found.map_or("none".to_owned(), |found| format!("'{found}'"));
-    Err(ApiError::message(415, format!("Unsupported Media Type: found Content-Type {found}, allowed is '{JSON}'")))
+    Err(ApiError::message(
+        415,
+        format!("Unsupported Media Type: found Content-Type {found}, allowed is '{JSON}'"),
+    ))
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -80,9 +84,10 @@ mod tests {
                 request.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
             }
             let found = json_body(request).await;
-            let found = found.as_ref().map(|_| ()).map_err(|error| {
-                (error.status, error.body["message"].as_str().unwrap())
-            });
+            let found = found
+                .as_ref()
+                .map(|_| ())
+                .map_err(|error| (error.status, error.body["message"].as_str().unwrap()));
             assert_eq!(found, expected);
         }
         check(Some("application/json"), "{}", Ok(())).await;

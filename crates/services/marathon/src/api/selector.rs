@@ -136,12 +136,28 @@ mod tests {
             assert_eq!(LabelSelector::parse(selector).unwrap().matches(&labels), expected, "{selector}");
         };
         for yes in [
-            "", "tier", "tier==web", "tier == web", "env != production", "env in (production, qa)", "tier notin ()",
-            " tier , env ", r"\!x==a\ b", "tier notin (db), env in (qa)",
+            "",
+            "tier",
+            "tier==web",
+            "tier == web",
+            "env != production",
+            "env in (production, qa)",
+            "tier notin ()",
+            " tier , env ",
+            r"\!x==a\ b",
+            "tier notin (db), env in (qa)",
         ] {
             check(yes, true);
         }
-        for no in ["absent", "absent != x", "absent notin (x)", "tier==db", "env notin (qa)", "tier in ()", "tier, no"] {
+        for no in [
+            "absent",
+            "absent != x",
+            "absent notin (x)",
+            "tier==db",
+            "env notin (qa)",
+            "tier in ()",
+            "tier, no",
+        ] {
             check(no, false);
         }
     }

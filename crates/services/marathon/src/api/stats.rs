@@ -34,7 +34,8 @@ fn stats(instances: &[&Instance], now: Wall) -> Option<Stats> {
     let count = |wanted: &dyn Fn(&Instance) -> bool| {
         u32::try_from(instances.iter().filter(|instance| wanted(instance)).count()).unwrap_or(u32::MAX)
     };
-    let is_staged = |condition| matches!(condition, Condition::Provisioned | Condition::Staging | Condition::Starting);
+    let is_staged =
+        |condition| matches!(condition, Condition::Provisioned | Condition::Staging | Condition::Starting);
     let counts = TaskCounts {
         staged: count(&|instance| is_staged(instance.condition)),
         running: count(&|instance| instance.condition == Condition::Running),
@@ -50,7 +51,7 @@ fn life_time(mut ages: Vec<f64>) -> Option<TaskLifeTime> {
     ages.sort_by(f64::total_cmp);
     let middle = ages.len() / 2;
     let median = match ages.get(middle)? {
-        upper if ages.len() % 2 == 0 => (ages[middle - 1] + upper) / 2.0,
+        upper if ages.len().is_multiple_of(2) => (ages[middle - 1] + upper) / 2.0,
         middle => *middle,
     };
     let average = ages.iter().sum::<f64>() / ages.len() as f64;

@@ -76,7 +76,8 @@ impl Api {
 
     /// Tasks of one app, or of all apps below a group (`/v2/apps/{group}/*/tasks`).
     pub(super) async fn app_tasks(&self, id: &str, request: &Request) -> Outcome {
-        let group = id.strip_suffix('*').filter(|rest| rest.is_empty() || rest.ends_with('/')).map(AppId::new);
+        let group =
+            id.strip_suffix('*').filter(|rest| rest.is_empty() || rest.ends_with('/')).map(AppId::new);
         let id = AppId::new(id);
         if wants_text(request) {
             return match group {
@@ -185,7 +186,8 @@ impl Api {
 fn wants_text(request: &Request) -> bool {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     let first = accept.split(',').map(|media| media.split(';').next().unwrap_or("").trim());
-    first.into_iter().find(|media| matches!(*media, "text/plain" | "application/json" | "*/*")) == Some("text/plain")
+    first.into_iter().find(|media| matches!(*media, "text/plain" | "application/json" | "*/*"))
+        == Some("text/plain")
 }
 
 fn endpoint_lines(text: &mut String, app: &AppDefinition, tasks: &[Task]) {
@@ -206,4 +208,3 @@ fn endpoint_lines(text: &mut String, app: &AppDefinition, tasks: &[Task]) {
         text.push('\n');
     }
 }
-

@@ -151,8 +151,16 @@ fn wrong_contents() {
         "/constraints(0)",
         "LIKE and UNLIKE require a non-empty, regular expression value",
     );
-    content(r#""constraints": [["rack", "UNLIKE", "("]]"#, "/constraints(0)", "is not a valid regular expression");
-    content(r#""constraints": [["rack", "MAX_PER", "x"]]"#, "/constraints(0)", "MAX_PER requires an integer value");
+    content(
+        r#""constraints": [["rack", "UNLIKE", "("]]"#,
+        "/constraints(0)",
+        "is not a valid regular expression",
+    );
+    content(
+        r#""constraints": [["rack", "MAX_PER", "x"]]"#,
+        "/constraints(0)",
+        "MAX_PER requires an integer value",
+    );
     content(
         r#""constraints": [["rack", "GROUP_BY", "x"]]"#,
         "/constraints(0)",
