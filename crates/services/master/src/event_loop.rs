@@ -15,7 +15,7 @@ use master_core::{ConnId, Effect, Input, Master, Reply};
 use mesos_proto::v1::{master, scheduler};
 use mesos_proto::{binary, json, recordio};
 use runtime::{Clock, Shutdown};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 use crate::event_stream::EventStream;
@@ -54,8 +54,6 @@ pub(crate) enum Message {
     Link { conn: ConnId, event: LinkEvent },
     /// Somebody wants to see something.
     Read { view: View, reply: oneshot::Sender<Bytes> },
-    /// The registry holds all writes up to this one.
-    Persisted { seq: u64 },
 }
 
 /// The loop does not take messages: it has ended, or is too far behind.
@@ -161,13 +159,14 @@ impl EventLoop {
         (event_loop, writes)
     }
 
-    /// Runs until shutdown is requested.
+    /// Runs until shutdown is requested. `persisted` shows up to which number writes are durable.
     ///
     /// # Errors
     /// When the registry cannot be written any more.
     pub(crate) async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Message>,
+        mut persisted: watch::Receiver<u64>,
         shutdown: Shutdown,
     ) -> Result<(), LoopError> {
         let mut batch = Vec::with_capacity(BATCH);
@@ -177,10 +176,13 @@ impl EventLoop {
             let deadline = self.master.next_deadline();
             let pause = deadline.map(|deadline| deadline.since(now));
             tokio::select! {
-                biased;
                 () = shutdown.requested() => return Ok(()),
                 () = tokio::time::sleep(pause.unwrap_or(PATIENCE)), if pause.is_some() => {
                     self.input(Input::Timer)?;
+                }
+                Ok(()) = persisted.changed() => {
+                    let seq = *persisted.borrow_and_update();
+                    self.input(Input::Persisted { seq })?;
                 }
                 count = inbox.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -219,7 +221,6 @@ impl EventLoop {
                 }
             }
             Message::Link { conn, event } => self.link(conn, event),
-            Message::Persisted { seq } => self.input(Input::Persisted { seq }),
             Message::Read { .. } => unreachable!("reads are answered together"),
         }
     }

@@ -42,12 +42,13 @@ use http_kit::{Address, BindError, Handler, Listener, ServerConfig};
 use master_core::{Master, RecoverError};
 use runtime::{Clock, Ctx};
 use store::{Embedded, OpenError, Store};
+use tokio::sync::watch;
 
 pub use config::Config;
 pub use event_loop::LoopError;
 pub use registry::RegistryError;
 
-use event_loop::{EventLoop, Inbox, Message};
+use event_loop::{EventLoop, Inbox};
 use http::Api;
 use identity::Identity;
 use link::Pulse;
@@ -122,7 +123,7 @@ async fn serve(
     let (inbox, messages) = Inbox::new();
 
     let api = Api {
-        inbox: inbox.clone(),
+        inbox,
         identity,
         pulse: Pulse { heartbeat: config.agent_ping_timeout, silence: config.agent_silence() },
         heartbeat_interval: config.heartbeat_interval,
@@ -136,17 +137,14 @@ async fn serve(
     let limits = ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() };
     let shutdown = ctx.shutdown();
     let server = http_kit::serve_with(listener, handler, limits, async move { shutdown.requested().await });
-    let durable = move |seq| {
-        let inbox = inbox.clone();
-        async move { inbox.tell(Message::Persisted { seq }).await }
-    };
+    let (durable, persisted) = watch::channel(0);
     let writing = registry.write(writes, durable);
     tracing::info!(%address, "the master listens");
     ctx.ready();
 
     let (mut server, mut writing) = (pin!(server), pin!(writing));
     let serving = tokio::select! {
-        ended = event_loop.run(messages, ctx.shutdown()) => ended.map(|()| true)?,
+        ended = event_loop.run(messages, persisted, ctx.shutdown()) => ended.map(|()| true)?,
         ended = &mut writing => {
             return Err(ended.err().map_or(Error::Loop(LoopError::Registry), Error::Registry));
         }

@@ -11,7 +11,7 @@ use master_core::RegistryOp;
 use store::{
     Batch, Buckets, CampaignError, CommitError, Dir, Key, KeyError, ReadError, Store, Term, Version, limit,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// The directory of all that is the master's, and the name of its election.
 const HOME: &str = "master";
@@ -84,17 +84,17 @@ impl Registry {
     }
 
     /// Writes in the order in which it is asked, many requests with one commit where they wait, and
-    /// tells after each the highest number that is durable. Ends when nobody can ask any more, or at
+    /// shows after each the highest number that is durable. Ends when nobody can ask any more, or at
     /// the first write that fails: a master that cannot write must stop.
-    pub(crate) async fn write<F: Future<Output = ()>>(
+    pub(crate) async fn write(
         mut self,
         mut asked: mpsc::Receiver<Write>,
-        durable: impl Fn(u64) -> F,
+        durable: watch::Sender<u64>,
     ) -> Result<(), RegistryError> {
         let mut waiting = Vec::new();
         while asked.recv_many(&mut waiting, limit::OPERATIONS).await > 0 {
             let mut group = Group::default();
-            for write in std::mem::take(&mut waiting) {
+            for write in waiting.drain(..) {
                 if !group.takes(&write.ops) {
                     self.commit(std::mem::take(&mut group), &durable).await?;
                 }
@@ -105,11 +105,7 @@ impl Registry {
         Ok(())
     }
 
-    async fn commit<F: Future<Output = ()>>(
-        &mut self,
-        group: Group,
-        durable: &impl Fn(u64) -> F,
-    ) -> Result<(), RegistryError> {
+    async fn commit(&mut self, group: Group, durable: &watch::Sender<u64>) -> Result<(), RegistryError> {
         let mut batch = Batch::new();
         let mut changes = Vec::with_capacity(group.ops.len());
         for (path, value) in group.ops {
@@ -134,7 +130,7 @@ impl Registry {
             }
         }
         if let Some(seq) = group.last {
-            durable(seq).await;
+            durable.send_replace(seq);
         }
         Ok(())
     }
@@ -185,8 +181,6 @@ fn buckets(kind: &str) -> Buckets {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use store::Memory;
 
     use super::*;
@@ -199,20 +193,20 @@ mod tests {
         RegistryOp { key: format!("agents/{name}"), value: None }
     }
 
-    /// Writes `writes` to `store`, returns the numbers told and what a later opening finds.
-    async fn check(store: &Memory, writes: Vec<Vec<RegistryOp>>) -> (Vec<u64>, Vec<(String, String)>) {
+    /// Writes `writes` to `store`, returns the last number told and what a later opening finds.
+    async fn check(store: &Memory, writes: Vec<Vec<RegistryOp>>) -> (u64, Vec<(String, String)>) {
         let (registry, _) = Registry::open(Arc::new(store.clone())).await.unwrap();
         let (ask, asked) = mpsc::channel(1000);
         for (seq, ops) in (1..).zip(writes) {
             ask.try_send(Write { seq, ops }).unwrap();
         }
         drop(ask);
-        let told = RefCell::new(Vec::new());
-        registry.write(asked, async |seq| told.borrow_mut().push(seq)).await.unwrap();
+        let (durable, told) = watch::channel(0);
+        registry.write(asked, durable).await.unwrap();
         let (_, mut records) = Registry::open(Arc::new(store.clone())).await.unwrap();
         records.sort();
         let text = |(key, value)| (key, String::from_utf8(value).unwrap());
-        (told.into_inner(), records.into_iter().map(text).collect())
+        (*told.borrow(), records.into_iter().map(text).collect())
     }
 
     #[tokio::test]
@@ -220,7 +214,7 @@ mod tests {
         let store = Memory::new();
         let (told, found) =
             check(&store, vec![vec![put("a", "1"), put("b", "1")], vec![put("a", "2")]]).await;
-        assert_eq!(told, [2], "both writes waited, so they share a commit");
+        assert_eq!(told, 2);
         let record = |name: &str, value: &str| (format!("agents/{name}"), value.to_owned());
         assert_eq!(found, [record("a", "2"), record("b", "1")]);
         let (_, found) = check(&store, vec![vec![remove("b"), remove("never")], vec![put("a", "3")]]).await;
@@ -234,7 +228,7 @@ mod tests {
         let mut all = Vec::new();
         for chunk in writes.collect::<Vec<_>>().chunks(1000) {
             let (told, found) = check(&store, chunk.to_vec()).await;
-            assert_eq!((told.len(), told.last()), (10, Some(&1000)));
+            assert_eq!(told, 1000);
             all = found;
         }
         assert_eq!(all.len(), 3000);
@@ -247,8 +241,10 @@ mod tests {
         registry.term.resign();
         let (ask, asked) = mpsc::channel(1);
         ask.try_send(Write { seq: 1, ops: vec![put("a", "1")] }).unwrap();
-        let ended = registry.write(asked, async |_| panic!("nothing is durable")).await;
+        let (durable, told) = watch::channel(0);
+        let ended = registry.write(asked, durable).await;
         assert!(matches!(ended, Err(RegistryError::Commit(CommitError::Deposed { .. }))), "{ended:?}");
+        assert_eq!(*told.borrow(), 0);
     }
 
     #[test]

@@ -1,3 +1,13 @@
-//! The master as its clients see it: the real service on a loopback address.
+//! The master as its clients see it: the real service on a loopback address, driven with raw bytes by
+//! requests, a scripted scheduler and a scripted agent. Expected texts are what the real Mesos 1.11.0
+//! answered.
 
+mod agent;
+mod agents;
+mod documents;
+mod fixture;
+mod operators;
 mod raw;
+mod requests;
+mod scheduler;
+mod schedulers;
