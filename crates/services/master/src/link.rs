@@ -19,6 +19,8 @@ use crate::event_loop::{Inbox, Message};
 /// How many frames may wait for one agent. An agent that is further behind is cut off: it comes back,
 /// tells what it has, and both compare.
 const BACKLOG: usize = 4096;
+/// How many bytes are read at once.
+const PIECE: usize = 16 * 1024;
 /// How long a new connection may take to say Hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// What an agent may say of itself, in bytes: it becomes a record of the registry.
@@ -82,7 +84,7 @@ pub(crate) struct Pulse {
 }
 
 /// Serves one upgraded connection to its end. The loop is told of the events, in order.
-pub(crate) async fn serve(upgrade: Upgrade, pulse: Pulse, inbox: &Inbox) {
+pub(crate) async fn serve(upgrade: Upgrade, pulse: Pulse, inbox: Inbox) {
     let conn = inbox.conn();
     let tell = async |event| inbox.tell(Message::Link { conn, event }).await;
     let connection = match timeout(HELLO_TIMEOUT, upgrade.connection()).await {
@@ -91,7 +93,13 @@ pub(crate) async fn serve(upgrade: Upgrade, pulse: Pulse, inbox: &Inbox) {
         Err(_) => return,
     };
     let (read, mut write) = tokio::io::split(connection);
-    let mut incoming = Incoming { read, decoder: Decoder::default(), seq: 0, received: Arc::default() };
+    let mut incoming = Incoming {
+        read,
+        decoder: Decoder::default(),
+        piece: vec![0; PIECE],
+        seq: 0,
+        received: Arc::default(),
+    };
     let hello = match timeout(HELLO_TIMEOUT, incoming.next(pulse.silence)).await {
         Ok(Ok(Body::Hello(hello))) => hello,
         Ok(Ok(_)) => return refuse(&mut write, "the first frame of an agent is Hello").await,
@@ -151,6 +159,7 @@ struct Received {
 struct Incoming {
     read: ReadHalf<Upgraded>,
     decoder: Decoder,
+    piece: Vec<u8>,
     seq: u64,
     received: Arc<Received>,
 }
@@ -158,7 +167,6 @@ struct Incoming {
 impl Incoming {
     /// The next frame with a body. Frames without one only prove life and acknowledge.
     async fn next(&mut self, silence: Duration) -> Result<Body, LostLink> {
-        let mut piece = [0; 16 * 1024];
         loop {
             while let Some(frame) =
                 self.decoder.next_frame().map_err(|e| LostLink::Protocol(e.to_string()))?
@@ -178,10 +186,10 @@ impl Incoming {
                 }
                 return Ok(body);
             }
-            match timeout(silence, self.read.read(&mut piece)).await {
+            match timeout(silence, self.read.read(&mut self.piece)).await {
                 Err(_) => return Err(LostLink::Silent(silence)),
                 Ok(Ok(0)) => return Err(LostLink::Closed),
-                Ok(Ok(count)) => self.decoder.push(&piece[..count]),
+                Ok(Ok(count)) => self.decoder.push(&self.piece[..count]),
                 Ok(Err(error)) => return Err(error.into()),
             }
         }

@@ -49,7 +49,7 @@ impl Api {
         let answered = match endpoint {
             Endpoint::Scheduler => self.scheduler(request).await,
             Endpoint::Operator => self.operator(request).await,
-            Endpoint::AgentLink => self.agent_link(request),
+            Endpoint::AgentLink => Ok(self.agent_link(request)),
             Endpoint::Teardown => self.teardown(request).await,
             Endpoint::BelowRedirect => Err(not_found()),
             Endpoint::Redirect => Ok(self.redirect()),
@@ -68,14 +68,14 @@ impl Api {
     }
 
     /// An agent asks for its link.
-    fn agent_link(&self, mut request: Request) -> Result<Response, Response> {
+    fn agent_link(&self, mut request: Request) -> Response {
         let Some(upgrade) = http_kit::upgrade::take(&mut request, agent_link::UPGRADE) else {
             let reason = format!("Expecting an upgrade to '{}'", agent_link::UPGRADE);
-            return Err(refusal(StatusCode::UPGRADE_REQUIRED, reason));
+            return refusal(StatusCode::UPGRADE_REQUIRED, reason);
         };
         let (inbox, pulse) = (self.inbox.clone(), self.pulse);
-        tokio::spawn(async move { crate::link::serve(upgrade, pulse, &inbox).await });
-        Ok(http_kit::upgrade::accept(agent_link::UPGRADE))
+        tokio::spawn(crate::link::serve(upgrade, pulse, inbox));
+        http_kit::upgrade::accept(agent_link::UPGRADE)
     }
 }
 
@@ -129,6 +129,7 @@ fn json_error(error: &mesos_proto::DecodeError) -> String {
 }
 
 /// The encoding that the client takes for an answer.
+#[allow(clippy::result_large_err, reason = "a refusal is a whole response, moved once")]
 fn answer_encoding(accept: Option<&header::HeaderValue>) -> Result<Encoding, Response> {
     let accept = accept.map(|accept| accept.to_str().unwrap_or(""));
     Encoding::for_answer(accept).ok_or_else(|| {

@@ -89,7 +89,7 @@ impl Agent {
                 self.received = self.received.max(frame.seq);
                 return Some(frame);
             }
-            let mut piece = [0; 4096];
+            let mut piece = vec![0; 4096];
             let read = tokio::time::timeout(PATIENCE, self.socket.read(&mut piece)).await;
             match read.expect("a frame in time") {
                 Ok(0) | Err(_) => return None,

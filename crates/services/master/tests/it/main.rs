@@ -2,6 +2,8 @@
 //! requests, a scripted scheduler and a scripted agent. Expected texts are what the real Mesos 1.11.0
 //! answered.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod agent;
 mod agents;
 mod documents;

@@ -116,7 +116,7 @@ impl Stream {
     }
 
     async fn fill(&mut self) -> bool {
-        let mut piece = [0; 16 * 1024];
+        let mut piece = vec![0; 16 * 1024];
         let read = tokio::time::timeout(PATIENCE, self.socket.read(&mut piece)).await;
         let count = read.expect("bytes in time").unwrap_or(0);
         self.buffer.extend_from_slice(&piece[..count]);
