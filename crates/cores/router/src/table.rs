@@ -120,6 +120,11 @@ impl Table {
         let is_complete = mesos.is_some() && marathon.is_some();
         Table { site: Arc::clone(site), agents, services, is_complete }
     }
+
+    /// Whether a token is asked for.
+    pub fn asks_for_token(&self) -> bool {
+        self.site.auth.is_on()
+    }
 }
 
 /// The name in the label, without slashes at its ends; `None` without a name.
