@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use up::{AgentConfig, MasterConfig, Subnet};
 
+/// The version of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// A datacenter operating system: one pool of cpu, memory, disk and ports out of many machines, for
 /// services, jobs and containers.
 #[derive(Debug, Parser)]
@@ -66,7 +69,7 @@ impl UpArguments {
     pub(crate) fn config(self) -> Result<up::Config, up::Error> {
         let UpArguments { subnet, agents, public_agents, dir, resources, kill_tasks, auth } = self;
         let subnet = subnet.map(|text| text.parse::<Subnet>()).transpose()?;
-        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let version = VERSION.to_owned();
         Ok(up::Config { subnet, agents, public_agents, dir, resources, kill_tasks, auth, version })
     }
 }
@@ -87,7 +90,7 @@ pub(crate) struct MasterArguments {
 impl MasterArguments {
     pub(crate) fn config(self) -> MasterConfig {
         let MasterArguments { ip, dir, auth } = self;
-        MasterConfig { ip, dir, auth }
+        MasterConfig { ip, dir, auth, version: VERSION.to_owned() }
     }
 }
 
@@ -122,6 +125,7 @@ fn master_address(text: &str) -> Result<SocketAddr, String> {
 impl AgentArguments {
     pub(crate) fn config(self) -> AgentConfig {
         let AgentArguments { master, ip, dir, public, resources, attributes } = self;
-        AgentConfig { master, ip, dir, public, resources, attributes }
+        let version = VERSION.to_owned();
+        AgentConfig { master, ip, dir, public, resources, attributes, version }
     }
 }

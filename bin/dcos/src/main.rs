@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn command(command: Command) -> ExitCode {
     if let Command::Version = command {
-        println!("dcos {}", env!("CARGO_PKG_VERSION"));
+        println!("dcos {}", arguments::VERSION);
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

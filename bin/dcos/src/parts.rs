@@ -23,7 +23,12 @@ impl Parts for Services {
 
     fn missing_isolation(&self) -> Vec<String> {
         let missing = containers::probe(Path::new("dcos")).missing;
-        missing.into_iter().map(|missing| format!("{}: {}", missing.what, missing.why)).collect()
+        let what = |what: &str| match what {
+            "cgroups" => "limits of cpu, memory and processes (cgroups)".to_owned(),
+            "namespaces" => "namespaces of their own (pid, mount, ipc, uts)".to_owned(),
+            other => other.to_owned(),
+        };
+        missing.into_iter().map(|missing| format!("{}: {}", what(&missing.what), missing.why)).collect()
     }
 
     fn end_tasks<'a>(&'a self, _ip: Ipv4Addr, _dir: &'a Path) -> EndTasks<'a> {

@@ -1,4 +1,5 @@
-//! The record of a cluster: what it was made with, so that it is taken up again as it was.
+//! The record of a cluster or single node: what it was made with, so that it is taken up again as it
+//! was, and so that its tasks can be ended when nothing runs any more.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -19,17 +20,17 @@ const LOCK: &str = "lock";
 /// The layout of the record and of the directory.
 const FORMAT: u32 = 1;
 
-/// A cluster of one machine.
+/// What runs on this machine of one directory: a cluster, or a single node of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cluster {
     /// [`FORMAT`] of the program that wrote it.
     format: u32,
-    /// A UUID.
-    pub(crate) cluster_id: String,
+    /// A UUID; none for a single agent, which joins whatever cluster its master is of.
+    pub(crate) cluster_id: Option<String>,
     /// The version of the program that ran it last.
     pub(crate) version: String,
-    /// The network of its nodes.
-    subnet: String,
+    /// The network of its nodes; none for a single node.
+    subnet: Option<String>,
     /// What `--resources` said.
     resources: String,
     /// The agents, in the order of their addresses.
@@ -57,9 +58,30 @@ impl Agent {
 }
 
 impl Cluster {
+    /// A single node, as `dcos master` and `dcos agent` run it.
+    pub(crate) fn node(cluster_id: Option<String>, version: &str, agents: Vec<Agent>) -> Cluster {
+        let (version, resources) = (version.to_owned(), String::new());
+        Cluster { format: FORMAT, cluster_id, version, subnet: None, resources, agents }
+    }
+
     /// The network of its nodes.
     pub(crate) fn subnet(&self) -> Result<Subnet, SubnetError> {
-        self.subnet.parse()
+        self.subnet.as_deref().unwrap_or_default().parse()
+    }
+
+    /// Whether it is a single master node.
+    pub(crate) fn is_master_node(&self) -> bool {
+        self.subnet.is_none() && self.agents.is_empty()
+    }
+
+    /// Whether it is a single agent node.
+    pub(crate) fn is_agent_node(&self) -> bool {
+        self.subnet.is_none() && self.agents.len() == 1
+    }
+
+    /// Its files of the components of the master node.
+    pub(crate) fn master_dir(dir: &Path) -> PathBuf {
+        dir.join("master")
     }
 
     /// What is to run: what was recorded, if `config` does not contradict it, with what it adds.
@@ -73,9 +95,9 @@ impl Cluster {
             Some(recorded) => recorded.accept(config)?,
             None => Cluster {
                 format: FORMAT,
-                cluster_id: rng.uuid(),
+                cluster_id: Some(rng.uuid()),
                 version: String::new(),
-                subnet: config.subnet.unwrap_or(Subnet::DEFAULT).to_string(),
+                subnet: Some(config.subnet.unwrap_or(Subnet::DEFAULT).to_string()),
                 resources: config.resources.clone().unwrap_or_default(),
                 agents: Vec::new(),
             },
@@ -94,10 +116,14 @@ impl Cluster {
             let dir = config.dir.clone();
             Err(Error::Differs { option, asked, recorded, why, dir })
         };
-        if let Some(asked) = config.subnet
-            && asked.to_string() != self.subnet
+        let Some(subnet) = self.subnet.clone() else {
+            let problem = "it is the record of a single node; name another --dir".to_owned();
+            return Err(Error::Record { path: config.dir.join(RECORD), problem });
+        };
+        if let Some(asked) = config.subnet.map(|asked| asked.to_string())
+            && asked != subnet
         {
-            return differs("--subnet", asked.to_string(), self.subnet, ", where its tasks expect it");
+            return differs("--subnet", asked, subnet, ", where its tasks expect it");
         }
         let counts = [("--agents", config.agents, false), ("--public-agents", config.public_agents, true)];
         for (option, asked, public) in counts {
@@ -166,7 +192,9 @@ impl Cluster {
             return Err(Error::Record { path, problem });
         }
         let cluster: Cluster = serde_json::from_slice(&bytes).map_err(damaged)?;
-        cluster.subnet().map_err(|error| Error::Record { path, problem: error.to_string() })?;
+        if cluster.subnet.is_some() {
+            cluster.subnet().map_err(|error| Error::Record { path, problem: error.to_string() })?;
+        }
         Ok(Some(cluster))
     }
 

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use base::Rng;
-use host::{PortLease, PortLeases};
+use host::{FileLock, PortLease, PortLeases};
 use runtime::Component;
 
+use crate::cluster::{Agent, Cluster};
 use crate::foreground::{Foreground, Goal};
 use crate::{Error, addresses, cluster, console, share, token};
 
@@ -88,6 +89,8 @@ pub struct MasterConfig {
     pub dir: PathBuf,
     /// Whether Admin Router demands a token.
     pub auth: bool,
+    /// The version of this program.
+    pub version: String,
 }
 
 /// `dcos agent`.
@@ -105,6 +108,8 @@ pub struct AgentConfig {
     pub resources: Option<String>,
     /// Its attributes.
     pub attributes: String,
+    /// The version of this program.
+    pub version: String,
 }
 
 impl AgentConfig {
@@ -141,47 +146,56 @@ pub(crate) fn warn(auth: bool, parts: &dyn Parts) {
 /// # Errors
 /// See [`Error`].
 pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), Error> {
-    cluster::make_dir(&config.dir, true)?;
-    let _lock = cluster::lock(&config.dir)?;
+    let (dir, _lock) = take(&config.dir)?;
+    let recorded = Cluster::read(&dir)?;
+    if recorded.as_ref().is_some_and(|recorded| !recorded.is_master_node()) {
+        let problem = "it is not the record of a single master; name another --dir".to_owned();
+        return Err(Error::Record { path: dir.join(cluster::RECORD), problem });
+    }
+    let recorded = recorded.and_then(|recorded| recorded.cluster_id);
+    let cluster_id = recorded.unwrap_or_else(|| Rng::seeded(runtime::entropy()).uuid());
     let router_port = addresses::check_master(config.ip)?;
-    let node = MasterNode {
-        ip: config.ip,
-        cluster_id: cluster_id(&config.dir)?,
-        router_port,
-        token: if config.auth { Some(token::take(&config.dir)?) } else { None },
-        dir: config.dir.clone(),
-    };
+    let token = if config.auth { Some(token::take(&dir)?) } else { None };
+    Cluster::node(Some(cluster_id.clone()), &config.version, Vec::new()).write(&dir)?;
+    let master_dir = Cluster::master_dir(&dir);
+    cluster::make_dir(&master_dir, true)?;
+    let node = MasterNode { ip: config.ip, dir: master_dir, cluster_id, router_port, token };
     warn(config.auth, parts);
     let master = SocketAddr::from((config.ip, addresses::MASTER));
     let goal = Goal { master, agents: Vec::new(), offered: false, url: url(config.ip, router_port) };
     Foreground::new(parts.master_node(&node), goal).run().await
 }
 
-/// Runs an agent node until it is told to stop.
+/// Runs an agent node until it is told to stop. Its tasks outlive it.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Error> {
-    let asked = config.resources.clone().unwrap_or_default();
-    share::check(&asked)?;
-    cluster::make_dir(&config.dir, false)?;
-    let _lock = cluster::lock(&config.dir)?;
+    let resources = config.resources.clone().unwrap_or_default();
+    share::check(&resources)?;
+    let (dir, _lock) = take(&config.dir)?;
     addresses::check_agent(config.ip)?;
-    let lease = match share::has_ports(&asked) {
+    let record = Agent { name: "agent".to_owned(), ip: config.ip, public: config.public, resources };
+    if let Some(recorded) = Cluster::read(&dir)? {
+        check_same_node(&recorded, &record, &dir)?;
+    }
+    let lease = match share::has_ports(&record.resources) {
         true => None,
-        false => Some(port_leases().take(&lease_owner(&config.dir, "agent"))?),
+        false => Some(port_leases().take(&lease_owner(&dir, &record.name))?),
     };
+    Cluster::node(None, &config.version, vec![record.clone()]).write(&dir)?;
     let node = AgentNode {
-        name: "agent".to_owned(),
+        dir: record.dir(&dir),
+        name: record.name,
         ip: config.ip,
         master: config.master,
-        resources: asked,
+        resources: record.resources,
         ports: lease.as_ref().map(PortLease::ports),
         attributes: config.attributes.clone(),
         public: config.public,
         token: None,
-        dir: config.dir.clone(),
     };
+    cluster::make_dir(&node.dir, false)?;
     warn(true, parts);
     let goal = Goal {
         master: config.master,
@@ -190,6 +204,33 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
         url: url(config.ip, addresses::AGENT_ROUTER),
     };
     Foreground::new(parts.agent_node(&node), goal).run().await
+}
+
+/// Refuses to run another node on the directory than the recorded one: its containers are found by
+/// its address.
+fn check_same_node(recorded: &Cluster, asked: &Agent, dir: &Path) -> Result<(), Error> {
+    match &recorded.agents[..] {
+        [agent] if recorded.is_agent_node() && agent.ip == asked.ip => Ok(()),
+        [agent] if recorded.is_agent_node() => Err(Error::Differs {
+            option: "--ip",
+            asked: asked.ip.to_string(),
+            recorded: agent.ip.to_string(),
+            why: ", where its tasks expect it",
+            dir: dir.to_owned(),
+        }),
+        _ => {
+            let problem = "it is not the record of a single agent; name another --dir".to_owned();
+            Err(Error::Record { path: dir.join(cluster::RECORD), problem })
+        }
+    }
+}
+
+/// Makes and locks the directory of a cluster or node; returns its real path.
+pub(crate) fn take(dir: &Path) -> Result<(PathBuf, FileLock), Error> {
+    cluster::make_dir(dir, false)?;
+    let dir = dir.canonicalize().map_err(Error::io("find", dir))?;
+    let lock = cluster::lock(&dir)?;
+    Ok((dir, lock))
 }
 
 /// The machine's leases of ports.
@@ -201,21 +242,6 @@ pub(crate) fn port_leases() -> PortLeases {
 /// The name under which an agent leases its ports: the same after a restart.
 pub(crate) fn lease_owner(dir: &Path, agent: &str) -> String {
     format!("{} {agent}", dir.display())
-}
-
-/// The id of the cluster that a master node of this directory is of.
-fn cluster_id(dir: &Path) -> Result<String, Error> {
-    let path = dir.join("cluster-id");
-    match std::fs::read_to_string(&path) {
-        Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
-        Ok(_) => Err(Error::Record { path, problem: "it is empty".to_owned() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = Rng::seeded(runtime::entropy()).uuid();
-            std::fs::write(&path, format!("{id}\n")).map_err(Error::io("write", path))?;
-            Ok(id)
-        }
-        Err(error) => Err(Error::io("read", path)(error)),
-    }
 }
 
 #[cfg(test)]

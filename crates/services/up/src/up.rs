@@ -6,7 +6,7 @@ use host::{Capacity, PortLease};
 
 use crate::cluster::{self, Cluster};
 use crate::foreground::{Ended, Foreground, Goal};
-use crate::node::{lease_owner, port_leases, url, warn};
+use crate::node::{lease_owner, port_leases, take, url, warn};
 use crate::{AgentNode, Error, MasterNode, Part, Parts, Subnet, addresses, console, share, token};
 
 /// `dcos up`. What is not said is as the cluster of the directory was made, or the default.
@@ -37,10 +37,8 @@ pub struct Config {
 /// See [`Error`]; nothing was started.
 pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
     share::check(config.resources.as_deref().unwrap_or_default())?;
-    cluster::make_dir(&config.dir, false)?;
-    config.dir = config.dir.canonicalize().map_err(Error::io("find", &config.dir))?;
-    let dir = config.dir.clone();
-    let _lock = cluster::lock(&dir)?;
+    let (dir, _lock) = take(&config.dir)?;
+    config.dir.clone_from(&dir);
     let mut rng = Rng::seeded(runtime::entropy());
     let recorded = Cluster::read(&dir)?;
     let cluster = Cluster::settle(recorded, &config, Capacity::of_host(&dir)?, &mut rng)?;
@@ -51,9 +49,15 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
     cluster.write(&dir)?;
 
     let ip = subnet.address(1).expect("every subnet has a first address");
-    let master_dir = dir.join("master");
+    let master_dir = Cluster::master_dir(&dir);
     cluster::make_dir(&master_dir, true)?;
-    let node = MasterNode { ip, dir: master_dir, cluster_id: cluster.cluster_id.clone(), router_port, token };
+    let node = MasterNode {
+        ip,
+        dir: master_dir,
+        cluster_id: cluster.cluster_id.clone().unwrap_or_default(),
+        router_port,
+        token,
+    };
     let running = nodes(&cluster, &node, &dir, &leases, parts)?;
     warn(config.auth, parts);
     if config.auth {
