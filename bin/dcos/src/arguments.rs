@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -34,6 +34,10 @@ pub(crate) enum Command {
     Master(MasterArguments),
     /// Run an agent node in the foreground: Mesos agent, Admin Router
     Agent(AgentArguments),
+    /// Run Marathon alone in the foreground
+    MarathonServer(MarathonArguments),
+    /// Run Admin Router alone in the foreground
+    AdminRouter(RouterArguments),
     /// Print the version
     Version,
 }
@@ -128,4 +132,33 @@ impl AgentArguments {
         let version = VERSION.to_owned();
         AgentConfig { master, ip, dir, public, resources, attributes, version }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MarathonArguments {
+    /// The address to listen on
+    #[arg(long)]
+    pub(crate) ip: IpAddr,
+    /// The address of the Mesos master, with its port if that is not 5050
+    #[arg(long, value_parser = master_address)]
+    pub(crate) master: SocketAddr,
+    /// The directory of its state
+    #[arg(long, default_value_os_t = up::default_dir("marathon-server"))]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RouterArguments {
+    /// The address to listen on
+    #[arg(long)]
+    pub(crate) ip: IpAddr,
+    /// The port to listen on [default: 80, on an agent 61001]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// The address and port of the Mesos master; without it this is Admin Router of an agent
+    #[arg(long, requires = "marathon")]
+    pub(crate) mesos: Option<SocketAddr>,
+    /// The address and port of Marathon
+    #[arg(long, requires = "mesos")]
+    pub(crate) marathon: Option<SocketAddr>,
 }

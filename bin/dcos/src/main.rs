@@ -12,7 +12,8 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command};
+use admin_router::Role;
+use arguments::{Arguments, Command, MarathonArguments, RouterArguments};
 use clap::Parser;
 use parts::Services;
 use telemetry::Output;
@@ -78,6 +79,19 @@ async fn run(command: Command) -> Result<(), runtime::BoxError> {
             let config = arguments.config();
             log(for_node(&config.dir))?;
             up::agent_node(config, &Services).await?;
+        }
+        Command::MarathonServer(MarathonArguments { ip, master, dir }) => {
+            log(Output::Stderr)?;
+            up::single(parts::marathon(parts::marathon_config(ip, master, &dir))).await?;
+        }
+        Command::AdminRouter(RouterArguments { ip, port, mesos, marathon }) => {
+            log(Output::Stderr)?;
+            let (role, usual) = match (mesos, marathon) {
+                (Some(mesos), Some(marathon)) => (Role::Master { mesos, marathon }, 80),
+                _ => (Role::Agent, admin_router::AGENT_PORT),
+            };
+            let config = parts::router_config(ip, port.unwrap_or(usual), role, "");
+            up::single(parts::admin_router("admin-router", config)).await?;
         }
     }
     Ok(())

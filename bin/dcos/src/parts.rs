@@ -1,11 +1,18 @@
 //! What the nodes of a cluster consist of.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
+use admin_router::{Role, Token, Version};
 use runtime::{BoxError, Component, Ctx};
 use tracing::Instrument;
 use up::{AgentNode, EndTasks, MasterNode, Part, Parts};
+
+use crate::arguments::VERSION;
+
+/// How long Admin Router waits for an upstream to begin its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The services of this program.
 #[derive(Debug)]
@@ -13,12 +20,24 @@ pub(crate) struct Services;
 
 impl Parts for Services {
     fn master_node(&self, node: &MasterNode) -> Vec<Part> {
-        let master = master_config(node);
-        vec![part("mesos-master", node.ip, master.port, master, master::run)]
+        let mut master = master::Config::new(node.ip, node.dir.join("mesos"));
+        master.cluster = Some(node.cluster_id.clone());
+        let mesos = SocketAddr::from((node.ip, master.port));
+        let marathon = marathon_config(node.ip.into(), mesos, &node.dir);
+        let role = Role::Master { mesos, marathon: SocketAddr::new(marathon.ip, marathon.port) };
+        let router = router_config(node.ip.into(), node.router_port, role, &node.cluster_id);
+        let router = admin_router::Config { token: node.token.clone().map(Token::new), ..router };
+        vec![
+            part("mesos-master", node.ip.into(), master.port, master, master::run),
+            self::marathon(marathon),
+            self::admin_router("admin-router", router),
+        ]
     }
 
-    fn agent_node(&self, _node: &AgentNode) -> Vec<Part> {
-        Vec::new()
+    fn agent_node(&self, node: &AgentNode) -> Vec<Part> {
+        let router = router_config(node.ip.into(), admin_router::AGENT_PORT, Role::Agent, "");
+        let router = admin_router::Config { token: node.token.clone().map(Token::new), ..router };
+        vec![self::admin_router(&format!("{} admin-router", node.name), router)]
     }
 
     fn missing_isolation(&self) -> Vec<String> {
@@ -36,12 +55,45 @@ impl Parts for Services {
     }
 }
 
-fn master_config(node: &MasterNode) -> master::Config {
-    master::Config::new(node.ip, node.dir.join("mesos"))
+/// Marathon with the settings that follow from the node. Without root all tasks are this user's.
+pub(crate) fn marathon_config(ip: IpAddr, master: SocketAddr, dir: &Path) -> marathon::Config {
+    let mut config = marathon::Config::new(ip, master, dir.join("marathon"));
+    config.core.user = host::User::current().name;
+    config.core.hostname = ip.to_string();
+    config
+}
+
+/// Marathon as a component.
+pub(crate) fn marathon(config: marathon::Config) -> Part {
+    part("marathon", config.ip, config.port, config, marathon::run)
+}
+
+/// Admin Router without a token.
+pub(crate) fn router_config(ip: IpAddr, port: u16, role: Role, cluster_id: &str) -> admin_router::Config {
+    admin_router::Config {
+        ip,
+        port,
+        role,
+        version: Version {
+            version: VERSION.to_owned(),
+            variant: "open".to_owned(),
+            image_commit: String::new(),
+            bootstrap_id: String::new(),
+        },
+        cluster_id: cluster_id.to_owned(),
+        token: None,
+        domains: vec!["mesos".to_owned()],
+        answer_timeout: ANSWER_TIMEOUT,
+    }
+}
+
+/// Admin Router as a component.
+pub(crate) fn admin_router(name: &str, config: admin_router::Config) -> Part {
+    part(name, config.ip, config.port, config, admin_router::run)
 }
 
 /// A service with its configuration as a component. Its log lines are told apart by its name.
-fn part<C, F, E>(name: &str, ip: Ipv4Addr, port: u16, config: C, run: fn(C, Ctx) -> F) -> Part
+fn part<C, F, E>(name: &str, ip: IpAddr, port: u16, config: C, run: fn(C, Ctx) -> F) -> Part
 where
     C: Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,

@@ -15,14 +15,16 @@ use crate::{Error, Part, console};
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long it may take to be ready before that is given up.
 const READY_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the master may take to tell how many tasks there are.
+const TELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the master is asked while its cluster comes up.
 const POLL: Duration = Duration::from_millis(20);
 
 /// What is to be reached, and what is then said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Goal {
-    /// The master to ask.
-    pub(crate) master: SocketAddr,
+    /// The master to ask, if there is something to be asked.
+    pub(crate) master: Option<SocketAddr>,
     /// The agents that must be registered with it.
     pub(crate) agents: Vec<SocketAddr>,
     /// Whether they must have been offered, too.
@@ -65,7 +67,7 @@ impl Foreground {
             starting.insert(part.component.name().clone(), part.url);
             supervisor.start(part.component);
         }
-        let master = Master::at(goal.master);
+        let master = goal.master.map(Master::at);
         let mut progress = Progress { starting, missing: String::new(), failures: BTreeMap::new() };
         let deadline = Instant::now() + READY_TIMEOUT;
         let mut ready = false;
@@ -73,7 +75,7 @@ impl Foreground {
             tokio::select! {
                 signal = signals.received() => break Some(signal),
                 Some(change) = changes.recv() => progress.note(change),
-                missing = missing(&master, &goal), if !ready && progress.starting.is_empty() => {
+                missing = missing(master.as_ref(), &goal), if !ready && progress.starting.is_empty() => {
                     match missing {
                         None => {
                             ready = true;
@@ -90,7 +92,10 @@ impl Foreground {
             return Err(Error::NotReady { seconds: READY_TIMEOUT.as_secs(), missing: progress.to_string() });
         };
         tracing::info!(signal, "stopping");
-        let tasks = timeout(Duration::from_secs(2), master.tasks()).await;
+        let tasks = match &master {
+            Some(master) => timeout(TELL_TIMEOUT, master.tasks()).await.ok().and_then(Result::ok),
+            None => None,
+        };
         tokio::select! {
             late = supervisor.stop(STOP_GRACE) => {
                 for component in late {
@@ -100,13 +105,13 @@ impl Foreground {
             // Who asks twice means at once.
             _ = signals.received() => {}
         }
-        Ok(Ended { tasks: tasks.ok().and_then(Result::ok) })
+        Ok(Ended { tasks })
     }
 }
 
 /// What the master says is missing, asked at a bounded rate.
-async fn missing(master: &Master, goal: &Goal) -> Option<String> {
-    let missing = master.missing(&goal.agents, goal.offered).await;
+async fn missing(master: Option<&Master>, goal: &Goal) -> Option<String> {
+    let missing = master?.missing(&goal.agents, goal.offered).await;
     if missing.is_some() {
         sleep(POLL).await;
     }

@@ -26,7 +26,8 @@ mod up;
 pub use down::down;
 pub use error::Error;
 pub use node::{
-    AgentConfig, AgentNode, EndTasks, MasterConfig, MasterNode, Part, Parts, agent_node, master_node, url,
+    AgentConfig, AgentNode, EndTasks, MasterConfig, MasterNode, Part, Parts, agent_node, master_node, single,
+    url,
 };
 pub use subnet::{Subnet, SubnetError};
 pub use up::{Config, up};

@@ -121,11 +121,9 @@ impl AgentConfig {
 }
 
 /// The URL of what listens there.
-pub fn url(ip: Ipv4Addr, port: u16) -> String {
-    match port {
-        80 => format!("http://{ip}/"),
-        _ => format!("http://{ip}:{port}/"),
-    }
+pub fn url(ip: IpAddr, port: u16) -> String {
+    let address = SocketAddr::new(ip, port).to_string();
+    format!("http://{}/", if port == 80 { address.trim_end_matches(":80") } else { &address })
 }
 
 /// Says what tasks lack here, and what root gives away without a token.
@@ -161,8 +159,7 @@ pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), 
     cluster::make_dir(&master_dir, true)?;
     let node = MasterNode { ip: config.ip, dir: master_dir, cluster_id, router_port, token };
     warn(config.auth, parts);
-    let master = SocketAddr::from((config.ip, addresses::MASTER));
-    let goal = Goal { master, agents: Vec::new(), offered: false, url: url(config.ip, router_port) };
+    let goal = Goal { url: url(config.ip.into(), router_port), ..Goal::default() };
     Foreground::new(parts.master_node(&node), goal).run().await
 }
 
@@ -198,12 +195,21 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
     cluster::make_dir(&node.dir, false)?;
     warn(true, parts);
     let goal = Goal {
-        master: config.master,
+        master: Some(config.master),
         agents: vec![SocketAddr::from((config.ip, addresses::AGENT))],
         offered: false,
-        url: url(config.ip, addresses::AGENT_ROUTER),
+        url: url(config.ip.into(), addresses::AGENT_ROUTER),
     };
     Foreground::new(parts.agent_node(&node), goal).run().await
+}
+
+/// Runs one component until it is told to stop.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn single(part: Part) -> Result<(), Error> {
+    let goal = Goal { url: part.url.clone(), ..Goal::default() };
+    Foreground::new(vec![part], goal).run().await
 }
 
 /// Refuses to run another node on the directory than the recorded one: its containers are found by
@@ -253,6 +259,7 @@ mod tests {
         let check = |ip: &str, port, expected| assert_eq!(url(ip.parse().unwrap(), port), expected);
         check("127.0.7.1", 80, "http://127.0.7.1/");
         check("127.0.7.1", 8000, "http://127.0.7.1:8000/");
+        check("::1", 80, "http://[::1]/");
     }
 
     #[test]

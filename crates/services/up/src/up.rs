@@ -64,10 +64,10 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
         console::note(&format!("Admin Router demands the token in {}", token::path(&dir).display()));
     }
     let goal = Goal {
-        master: SocketAddr::from((ip, addresses::MASTER)),
+        master: Some(SocketAddr::from((ip, addresses::MASTER))),
         agents: cluster.agents.iter().map(|agent| SocketAddr::from((agent.ip, addresses::AGENT))).collect(),
         offered: true,
-        url: url(ip, router_port),
+        url: url(ip.into(), router_port),
     };
     let ended = Foreground::new(running, goal).run_until_signal().await?;
     match config.kill_tasks {
