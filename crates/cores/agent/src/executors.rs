@@ -201,7 +201,7 @@ impl Agent {
         self.counters.valid_framework_messages += 1;
         let event = Event {
             r#type: Some(event::Type::Message as i32),
-            message: Some(event::Message { data: data }),
+            message: Some(event::Message { data }),
             ..Default::default()
         };
         out.push(Effect::Send { connection, event: Box::new(event) });

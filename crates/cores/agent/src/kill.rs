@@ -169,7 +169,7 @@ impl Agent {
 }
 
 /// As Mesos writes durations: in the largest unit that holds one, `1mins`, `10secs`, `500ms`.
-pub(crate) fn duration_text(duration: std::time::Duration) -> String {
+pub fn duration_text(duration: std::time::Duration) -> String {
     let nanos = duration.as_nanos();
     let (unit, name) = [
         (604_800_000_000_000u128, "weeks"),

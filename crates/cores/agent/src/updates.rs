@@ -72,7 +72,7 @@ impl Agent {
             r#type: Some(event::Type::Acknowledged as i32),
             acknowledged: Some(event::Acknowledged {
                 task_id: v1::TaskId { value: task_id.to_string() },
-                uuid: uuid,
+                uuid,
             }),
             ..Default::default()
         };

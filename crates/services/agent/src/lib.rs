@@ -1,1 +1,268 @@
 //! The Mesos agent as a service.
+//!
+//! [`run`] wires the decisions of `agent-core` to the outside: the link to the master, the executors' API
+//! on a Unix socket and on TCP, containers, records and sandboxes on disk, and the HTTP API for operators.
+//! [`end_all_tasks`] ends what an agent left running.
+//!
+//! Everything that happens becomes an input of one event loop, which carries out the core's effects in
+//! their order; records are written before what depends on them. Stopping the service, in whatever way,
+//! never touches a task: containers and their executors are processes of their own, and the next run on
+//! the same directory finds them again.
+//!
+//! Deliberately absent: which task runs where (the master's), how containers are made (the `containers`
+//! adapter's), fetching of URIs and images, containers in containers.
+
+mod answers;
+mod collector;
+mod config;
+mod end;
+mod event_loop;
+mod executor_api;
+mod executor_stream;
+mod files;
+mod flags;
+mod http;
+mod lifecycle;
+mod link;
+mod mailbox;
+mod meta;
+mod metrics;
+mod offered;
+mod operator;
+mod sandbox;
+mod state;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use agent_core::{Agent, Input, Process};
+use base::{AgentId, ContainerId, Rng};
+use containers::Containers;
+use http_kit::guard::{HostPolicy, guarded};
+use http_kit::{Address, Handler, Listener, ServerConfig, serve, serve_with};
+use runtime::{Clock, Ctx};
+
+pub use config::{Config, Isolation};
+pub use end::end_all_tasks;
+pub use meta::MetaError;
+
+/// Completed executors of each framework that are remembered over a restart.
+const HISTORY: usize = 150;
+
+/// Why an agent cannot run (on).
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A record could not be written or read.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The agent's directory cannot be used.
+    #[error("cannot use {}", path.display())]
+    Directory {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// An address is taken or not this machine's.
+    #[error(transparent)]
+    Bind(#[from] http_kit::BindError),
+    /// `resources` is not what it should be.
+    #[error("resources: {0}")]
+    Resources(String),
+    /// An entry of `attributes` is not `name:value`.
+    #[error("attributes: found '{0}', allowed is name:value")]
+    Attributes(String),
+    /// What the machine has could not be found out.
+    #[error("cannot find out what this machine has")]
+    Capacity(#[source] host::CapacityError),
+    /// Containers cannot be made.
+    #[error("cannot make containers")]
+    Containers(#[source] containers::SetUpError),
+    /// The kernel does not say which boot this is.
+    #[error("cannot read the kernel's boot id")]
+    BootId(#[source] io::Error),
+    /// The master gave another id than the agent has.
+    #[error("the master calls this agent {found}, but it is {known}")]
+    OtherId {
+        /// What the records say.
+        known: AgentId,
+        /// What the master said.
+        found: AgentId,
+    },
+    /// Containers did not end.
+    #[error("cannot end all containers: {0}")]
+    End(String),
+}
+
+/// Runs an agent until it is asked to stop. Tasks run on afterwards, unless
+/// [`Config::end_tasks_at_shutdown`] says else.
+///
+/// # Errors
+/// When it cannot start, or cannot write its records any more. It may be run again on the same directory.
+pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
+    let config = Arc::new(settle(config)?);
+    let boot_id = host::boot_id().map_err(Error::BootId)?;
+    let containers = set_up_containers(&config)?;
+    let tcp = Listener::bind(&Address::Tcp(SocketAddr::new(config.ip.into(), config.port))).await?;
+    let port = match tcp.address() {
+        Address::Tcp(address) => address.port(),
+        Address::Unix(_) => config.port,
+    };
+    let socket = bind_socket(&config).await?;
+
+    let began = Clock::now();
+    let recovered = meta::read(&config.dir, HISTORY)?;
+    let mut rng = Rng::seeded(runtime::entropy());
+    let agent = Agent::recover(core_config(&config, port, &boot_id)?, rng.next_u64(), recovered.records);
+    let (mailbox, commands) = mailbox::Mailbox::new();
+    let api = Arc::new(http::Api {
+        config: Arc::clone(&config),
+        containers: containers.clone(),
+        mailbox: mailbox.clone(),
+        files: files::Files::new(config.dir.clone(), config.log.clone()),
+        address: format!("{}:{port}", config.ip),
+        start_time: began.wall.as_secs_f64(),
+        started: began.mono,
+        recovery_time: Clock::mono().since(began.mono).as_secs_f64(),
+        connections: AtomicU64::new(1),
+    });
+    let mut lifecycles = lifecycle::Lifecycles::new(
+        Arc::clone(&config),
+        containers.clone(),
+        mailbox.clone(),
+        boot_id.clone(),
+        api.address.clone(),
+    );
+    let found = find_containers(&containers, &agent, &mut lifecycles, &config)?;
+    let mut collector = collector::Collector::new(config.dir.clone());
+    if let Some(agent_id) = &recovered.agent_id {
+        collector.recover(agent_id, recovered.completed, config.gc_delay);
+    }
+    let event_loop = event_loop::EventLoop {
+        meta: meta::Meta::new(&config.dir, recovered.agent_id),
+        config: Arc::clone(&config),
+        agent,
+        containers,
+        lifecycles,
+        collector,
+        commands,
+        streams: BTreeMap::new(),
+        link: None,
+        leaving: false,
+    };
+
+    let policy =
+        config.home_domains.iter().fold(HostPolicy::of_this_machine(), |policy, name| policy.domain(name));
+    let operators = guarded(Arc::new(policy), Arc::new(http::Endpoint(Arc::clone(&api))));
+    let executors: Arc<dyn Handler> = Arc::new(http::ExecutorEndpoint(api));
+    // The servers go when the event loop has: executors' last words are heard until then.
+    let (loop_ended, ended) = runtime::Shutdown::new();
+    let serving = async {
+        let limits =
+            ServerConfig { head_timeout: std::time::Duration::from_secs(60), ..ServerConfig::default() };
+        tokio::join!(
+            serve(tcp, operators, until(ended.clone())),
+            serve_with(socket, executors, limits, until(ended.clone())),
+        );
+    };
+    let deciding = async {
+        // Nothing was told yet, so there is room.
+        let _ = mailbox.tell(Input::ContainersFound { alive: found }).await;
+        ctx.ready();
+        let outcome = event_loop.run(ctx.shutdown()).await;
+        loop_ended.request();
+        outcome
+    };
+    let linking = tokio::spawn(link::run(Arc::clone(&config), boot_id, mailbox.clone(), rng));
+    let ((), outcome) = tokio::join!(serving, deciding);
+    linking.abort();
+    outcome
+}
+
+async fn until(shutdown: runtime::Shutdown) {
+    shutdown.requested().await;
+}
+
+/// Makes the directory and its name absolute: executors are told paths in it.
+fn settle(mut config: Config) -> Result<Config, Error> {
+    let failed = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| Error::Directory { path, source }
+    };
+    std::fs::create_dir_all(&config.dir).map_err(failed(&config.dir))?;
+    config.dir = std::fs::canonicalize(&config.dir).map_err(failed(&config.dir))?;
+    let (isolation, missing) = config.isolation();
+    for part in missing {
+        tracing::warn!(missing = part.what, why = part.why, "tasks are less isolated than they should be");
+    }
+    config.isolation = Some(isolation);
+    end::note(&config, isolation)?;
+    Ok(config)
+}
+
+fn set_up_containers(config: &Config) -> Result<Containers, Error> {
+    let (isolation, _) = config.isolation();
+    let containers = Containers::new(config.containers(isolation)).map_err(Error::Containers)?;
+    for part in containers.missing() {
+        tracing::warn!(missing = part.what, why = part.why, "tasks are less isolated than they should be");
+    }
+    Ok(containers)
+}
+
+/// The executors' socket. An earlier run's file is replaced. Tasks of all users connect to it, so that
+/// everybody may.
+async fn bind_socket(config: &Config) -> Result<Listener, Error> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = config.socket_path();
+    let listener = Listener::bind(&Address::Unix(path.clone())).await?;
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(&path, everybody).map_err(|source| Error::Directory { path, source })?;
+    Ok(listener)
+}
+
+fn core_config(config: &Config, port: u16, boot_id: &str) -> Result<agent_core::Config, Error> {
+    let info = offered::describe(config, port)?;
+    let mut core = agent_core::Config::new(info, config.ip.to_string(), boot_id);
+    core.executor_program = config.executor.first().cloned().unwrap_or_default();
+    core.executor_registration_timeout = config.executor_registration_timeout;
+    core.executor_reregistration_timeout = config.executor_reregistration_timeout;
+    core.executor_shutdown_grace_period = config.executor_shutdown_grace_period;
+    core.update_retry = config.update_retry;
+    core.gc_delay = config.gc_delay;
+    core.max_completed_executors = HISTORY;
+    Ok(core)
+}
+
+/// Looks which containers live, and takes those up that are recorded. What is neither is cleared away.
+fn find_containers(
+    containers: &Containers,
+    agent: &Agent,
+    lifecycles: &mut lifecycle::Lifecycles,
+    config: &Config,
+) -> Result<BTreeMap<ContainerId, Process>, Error> {
+    let found = containers
+        .list()
+        .map_err(|source| Error::Directory { path: config::runtime_dir(&config.dir), source })?;
+    let mut alive = BTreeMap::new();
+    for container in found {
+        let known = agent.executor_in(&container.container_id);
+        match container.process.filter(|_| container.alive) {
+            Some(identity) => {
+                let process = Process { pid: identity.pid, start_time: identity.start_time };
+                if known.is_some_and(|executor| executor.process().is_none_or(|recorded| recorded == process))
+                {
+                    lifecycles.adopt(container.container_id.clone(), process);
+                }
+                alive.insert(container.container_id, process);
+            }
+            None if known.is_none() => lifecycles.destroy(container.container_id),
+            None => {}
+        }
+    }
+    Ok(alive)
+}

@@ -1,0 +1,167 @@
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use containers::Isolation;
+
+/// How one agent runs. [`Config::new`] has Mesos' defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to listen on, which tasks on the host's network are reached at.
+    pub ip: Ipv4Addr,
+    /// The port to listen on; 0 takes a free one. Mesos: `--port`.
+    pub port: u16,
+    /// Where the master listens.
+    pub master: SocketAddr,
+    /// Holds records, sandboxes and the executors' socket; made if it is missing. Mesos: `--work_dir`.
+    pub dir: PathBuf,
+    /// The name that others are told; without it the address. Mesos: `--hostname`.
+    pub hostname: Option<String>,
+    /// What is offered, as in Mesos' `--resources`; what is not named is found out. Empty: all is.
+    pub resources: Option<String>,
+    /// As in Mesos' `--attributes`: `rack:r1;zone:a`.
+    pub attributes: Option<String>,
+    /// Whether this is a public agent: what is not reserved already is reserved for the role
+    /// `slave_public`, and the attribute `public_ip:true` is added.
+    pub public: bool,
+    /// The host ports offered when `resources` names none; Mesos' 31000 to 32000 without it.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// How containers are separated; without it as well as this machine and user allow.
+    pub isolation: Option<Isolation>,
+    /// The containers' parent group below each cgroup tree's mount; of this agent alone.
+    pub cgroup_root: PathBuf,
+    /// The program and first arguments that start a container's helper.
+    pub helper: Vec<OsString>,
+    /// The program and first arguments that run a command task.
+    pub executor: Vec<String>,
+    /// Where executors find the agent; a Unix socket's path has at most 107 bytes. Without it
+    /// `executors.sock` in `dir`, or a path in `/tmp` if that is too long.
+    pub socket: Option<PathBuf>,
+    /// Whether tasks get a CFS quota, which they cannot exceed even on an idle machine.
+    /// Mesos: `--cgroups_enable_cfs`.
+    pub enforce_cpu_quota: bool,
+    /// Processes and threads one container may have. Mesos: `--cgroups_...pids` by isolator.
+    pub max_processes: u64,
+    /// Mesos: `--executor_registration_timeout`.
+    pub executor_registration_timeout: Duration,
+    /// How long executors may take to come back after the agent restarted.
+    /// Mesos: `--executor_reregistration_timeout`.
+    pub executor_reregistration_timeout: Duration,
+    /// Mesos: `--executor_shutdown_grace_period`.
+    pub executor_shutdown_grace_period: Duration,
+    /// How long executors keep trying to reach a stopped agent. Mesos: `--recovery_timeout`.
+    pub recovery_timeout: Duration,
+    /// How long sandboxes are kept. Mesos: `--gc_delay`.
+    pub gc_delay: Duration,
+    /// The first and the longest wait for a status update's acknowledgement.
+    pub update_retry: (Duration, Duration),
+    /// The first and the longest wait between two tries to reach the master.
+    pub reconnect: (Duration, Duration),
+    /// Whether to end all tasks when asked to shut down, instead of letting them run on.
+    pub end_tasks_at_shutdown: bool,
+    /// The agent's own log, shown as `/slave/log` by the files API.
+    pub log: Option<PathBuf>,
+    /// Domains whose names count as this cluster's own in `Host` and `Origin`.
+    pub home_domains: Vec<String>,
+}
+
+impl Config {
+    /// The defaults for an agent at `ip` that keeps everything in `dir` and belongs to `master`.
+    pub fn new(ip: Ipv4Addr, master: SocketAddr, dir: PathBuf) -> Config {
+        Config {
+            ip,
+            port: 5051,
+            master,
+            cgroup_root: default_cgroup_root(ip),
+            dir,
+            hostname: None,
+            resources: None,
+            attributes: None,
+            public: false,
+            ports: None,
+            isolation: None,
+            helper: vec!["/proc/self/exe".into(), "container-init".into()],
+            executor: vec!["/proc/self/exe".into(), "executor".into()],
+            socket: None,
+            enforce_cpu_quota: true,
+            max_processes: 4096,
+            executor_registration_timeout: Duration::from_secs(60),
+            executor_reregistration_timeout: Duration::from_secs(10),
+            executor_shutdown_grace_period: Duration::from_secs(5),
+            recovery_timeout: Duration::from_secs(15 * 60),
+            gc_delay: Duration::from_secs(7 * 24 * 3600),
+            update_retry: (Duration::from_secs(10), Duration::from_secs(600)),
+            reconnect: (Duration::from_millis(50), Duration::from_secs(5)),
+            end_tasks_at_shutdown: false,
+            log: None,
+            home_domains: Vec::new(),
+        }
+    }
+
+    pub(crate) fn shown_hostname(&self) -> String {
+        self.hostname.clone().unwrap_or_else(|| self.ip.to_string())
+    }
+
+    pub(crate) fn socket_path(&self) -> PathBuf {
+        /// `sun_path` without its final zero.
+        const LONGEST: usize = 107;
+        if let Some(path) = &self.socket {
+            return path.clone();
+        }
+        let path = self.dir.join("executors.sock");
+        if path.as_os_str().len() <= LONGEST {
+            return path;
+        }
+        PathBuf::from(format!("/tmp/dcos-agent-{:016x}.sock", hash(self.dir.as_os_str().as_encoded_bytes())))
+    }
+
+    pub(crate) fn containers(&self, isolation: Isolation) -> containers::Config {
+        let mut config = containers::Config::new(runtime_dir(&self.dir), &self.cgroup_root, isolation);
+        config.helper.clone_from(&self.helper);
+        config
+    }
+
+    /// The isolation to run with, and what of the full one is missing.
+    pub(crate) fn isolation(&self) -> (Isolation, Vec<containers::Missing>) {
+        match self.isolation {
+            Some(isolation) => (isolation, Vec::new()),
+            None => {
+                let probe = containers::probe(&self.cgroup_root);
+                (probe.isolation, probe.missing)
+            }
+        }
+    }
+}
+
+pub(crate) fn runtime_dir(dir: &Path) -> PathBuf {
+    dir.join("containers")
+}
+
+fn default_cgroup_root(ip: Ipv4Addr) -> PathBuf {
+    PathBuf::from(format!("dcos/agent-{ip}"))
+}
+
+/// FNV-1a, to tell things apart and not to protect them.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_fits_the_kernel() {
+        let path = |dir: &str| {
+            Config::new(Ipv4Addr::LOCALHOST, ([127, 0, 0, 1], 5050).into(), dir.into()).socket_path()
+        };
+        assert_eq!(path("/var/lib/dcos"), PathBuf::from("/var/lib/dcos/executors.sock"));
+        let long = format!("/{}", "x".repeat(200));
+        assert!(path(&long).as_os_str().len() <= 107);
+        assert_ne!(path(&long), path(&format!("{long}y")), "each directory has its own");
+    }
+}

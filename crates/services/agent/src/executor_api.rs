@@ -1,0 +1,206 @@
+//! The v1 executor API, on the Unix socket and on TCP alike (Mesos: `Http::executor`).
+
+use std::sync::atomic::Ordering;
+
+use agent_core::{ConnectionId, Input, MemoryReport, Refusal};
+use api_mesos::Encoding;
+use base::{ExecutorId, FrameworkId, TaskId};
+use http_kit::{Method, Request, Response, StatusCode, header, respond};
+use mesos_proto::v1::executor::{Call, call};
+use mesos_proto::v1::task_status::Source;
+use mesos_proto::v1::{TaskState, TaskStatus};
+use mesos_proto::{binary, json};
+
+use crate::answers::{bad_request, header_text, only_post, read_body, refusal};
+use crate::executor_stream::ExecutorStream;
+use crate::http::Api;
+use crate::lifecycle::memory_report;
+use crate::mailbox::Command;
+
+/// Answers one call.
+pub(crate) async fn answer(api: &Api, request: Request) -> Response {
+    match call(api, request).await {
+        Ok(response) | Err(response) => response,
+    }
+}
+
+async fn call(api: &Api, request: Request) -> Result<Response, Response> {
+    if request.method() != Method::POST {
+        return Err(only_post(request.method()));
+    }
+    let content_type = header_text(&request, header::CONTENT_TYPE)
+        .ok_or_else(|| bad_request("Expecting 'Content-Type' to be present"))?;
+    let encoding = Encoding::of_content_type(&content_type).ok_or_else(|| {
+        let text = "Expecting 'Content-Type' of application/json or application/x-protobuf";
+        refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
+    })?;
+    let accept = header_text(&request, header::ACCEPT);
+    let body = read_body(request).await?;
+    let call: Call = match encoding {
+        Encoding::Protobuf => binary::decode_checked(&body)
+            .map_err(|_| bad_request("Failed to parse body into Call protobuf"))?,
+        Encoding::Json => json::from_json(&body).map_err(|error| bad_request(json_error(&error)))?,
+    };
+    if let Some(what) = invalid(&call) {
+        return Err(bad_request(format!("Failed to validate Executor::Call: {what}")));
+    }
+    if call.r#type() == call::Type::Heartbeat {
+        return Ok(respond::status(StatusCode::ACCEPTED));
+    }
+    let answer_encoding = Encoding::for_answer(accept.as_deref());
+    let subscribes = call.r#type() == call::Type::Subscribe;
+    if subscribes && answer_encoding.is_none() {
+        let text = "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'";
+        return Err(refusal(StatusCode::NOT_ACCEPTABLE, text));
+    }
+    let framework_id = FrameworkId::new(&call.framework_id.value);
+    let executor_id = ExecutorId::new(&call.executor_id.value);
+    admit(api, &framework_id, &executor_id, subscribes).await?;
+    carry_out(api, call, framework_id, executor_id, answer_encoding.unwrap_or(Encoding::Json)).await
+}
+
+fn json_error(error: &mesos_proto::DecodeError) -> String {
+    match error {
+        mesos_proto::DecodeError::Syntax { .. } => format!("Failed to parse body into JSON: {error}"),
+        _ => format!("Failed to convert JSON into Call protobuf: {error}"),
+    }
+}
+
+/// Mesos: `common::validation::validateExecutorCall`.
+fn invalid(call: &Call) -> Option<String> {
+    if call.r#type.is_none() {
+        return Some("Expecting 'type' to be present".to_owned());
+    }
+    let absent = match call.r#type() {
+        call::Type::Subscribe if call.subscribe.is_none() => "subscribe",
+        call::Type::Message if call.message.is_none() => "message",
+        call::Type::Update => match &call.update {
+            None => "update",
+            Some(update) => return invalid_status(&update.status, call),
+        },
+        _ => return None,
+    };
+    Some(format!("Expecting '{absent}' to be present"))
+}
+
+fn invalid_status(status: &TaskStatus, call: &Call) -> Option<String> {
+    let (executor_id, framework_id) = (&call.executor_id.value, &call.framework_id.value);
+    let uuid = match &status.uuid {
+        None => return Some("Expecting 'uuid' to be present".to_owned()),
+        Some(uuid) => uuid,
+    };
+    if uuid.len() != 16 {
+        return Some("Not a valid UUID".to_owned());
+    }
+    if let Some(other) = status.executor_id.as_ref().filter(|id| id.value != *executor_id) {
+        let other = &other.value;
+        return Some(format!(
+            "ExecutorID in Call: {executor_id} does not match ExecutorID in TaskStatus: {other}"
+        ));
+    }
+    if status.source() != Source::Executor {
+        return Some(format!(
+            "Received Call from executor {executor_id} of framework {framework_id} with invalid source, \
+             expecting 'SOURCE_EXECUTOR'"
+        ));
+    }
+    (status.state() == TaskState::TaskStaging).then(|| {
+        format!(
+            "Received TASK_STAGING from executor {executor_id} of framework {framework_id} which is not allowed"
+        )
+    })
+}
+
+async fn admit(
+    api: &Api,
+    framework_id: &FrameworkId,
+    executor_id: &ExecutorId,
+    subscribes: bool,
+) -> Result<(), Response> {
+    let (framework_id, executor_id) = (framework_id.clone(), executor_id.clone());
+    let admitted = api.mailbox.read(move |agent| agent.admit(&framework_id, &executor_id, subscribes)).await;
+    let refused = match admitted {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(refused)) => refused,
+        Err(_) => Refusal::Recovering,
+    };
+    Err(refusal(
+        match refused {
+            Refusal::Recovering => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::UnknownFramework | Refusal::UnknownExecutor => StatusCode::BAD_REQUEST,
+            Refusal::NotSubscribed => StatusCode::FORBIDDEN,
+        },
+        refused.text(),
+    ))
+}
+
+async fn carry_out(
+    api: &Api,
+    call: Call,
+    framework_id: FrameworkId,
+    executor_id: ExecutorId,
+    encoding: Encoding,
+) -> Result<Response, Response> {
+    let stopping = |_| refusal(StatusCode::SERVICE_UNAVAILABLE, Refusal::Recovering.text());
+    let input = match call.r#type() {
+        call::Type::Subscribe => {
+            let subscribe = call.subscribe.unwrap_or_default();
+            let updates: Vec<TaskStatus> =
+                subscribe.unacknowledged_updates.into_iter().map(|update| update.status).collect();
+            let memory = memory(api, &framework_id, &executor_id, updates.iter()).await;
+            let connection = ConnectionId(api.connections.fetch_add(1, Ordering::Relaxed));
+            let input = Input::Subscribe {
+                connection,
+                framework_id,
+                executor_id,
+                unacknowledged_updates: updates,
+                unacknowledged_tasks: subscribe
+                    .unacknowledged_tasks
+                    .iter()
+                    .map(|task| TaskId::new(&task.task_id.value))
+                    .collect(),
+                memory,
+            };
+            let (stream, body) = ExecutorStream::open(connection, encoding, api.mailbox.clone());
+            api.mailbox.send(Command::Subscribe(input, stream)).await.map_err(stopping)?;
+            let mut response = Response::new(body);
+            let content_type = http_kit::HeaderValue::from_static(encoding.media_type());
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            return Ok(response);
+        }
+        call::Type::Update => {
+            let status = call.update.map(|update| update.status).unwrap_or_default();
+            let memory = memory(api, &framework_id, &executor_id, std::iter::once(&status)).await;
+            Input::Update { framework_id, executor_id, status: Box::new(status), memory }
+        }
+        call::Type::Message => {
+            let data = call.message.map(|message| message.data).unwrap_or_default();
+            Input::ExecutorMessage { framework_id, executor_id, data }
+        }
+        call::Type::Heartbeat | call::Type::Unknown => {
+            return Err(refusal(StatusCode::NOT_IMPLEMENTED, String::new()));
+        }
+    };
+    api.mailbox.tell(input).await.map_err(stopping)?;
+    Ok(respond::status(StatusCode::ACCEPTED))
+}
+
+/// Looks at the container's memory if one of the statuses may be explained by it.
+async fn memory(
+    api: &Api,
+    framework_id: &FrameworkId,
+    executor_id: &ExecutorId,
+    mut statuses: impl Iterator<Item = &TaskStatus>,
+) -> Option<MemoryReport> {
+    if !statuses.any(|status| status.state() == TaskState::TaskFailed) {
+        return None;
+    }
+    let (framework_id, executor_id) = (framework_id.clone(), executor_id.clone());
+    let container_id = api
+        .mailbox
+        .read(move |agent| {
+            agent.executor(&framework_id, &executor_id).map(|executor| executor.container_id().clone())
+        })
+        .await;
+    api.containers.usage(&container_id.ok()??).ok().map(memory_report)
+}

@@ -1,0 +1,132 @@
+//! What the agent answers over HTTP. Routes exist with and without the prefix `/slave(1)`, the name of
+//! the agent's process in Mesos.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use api_mesos::Query;
+use api_mesos::version;
+use base::Mono;
+use containers::Containers;
+use http_kit::{BoxFuture, Handler, Method, Peer, Request, Response, StatusCode, respond};
+
+use crate::answers::{bad_request, document, not_found, not_recovered};
+use crate::files::Files;
+use crate::mailbox::Mailbox;
+use crate::{Config, executor_api, files, metrics, operator, state, usage};
+
+/// What answering takes.
+pub(crate) struct Api {
+    pub(crate) config: Arc<Config>,
+    pub(crate) containers: Containers,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) files: Files,
+    /// Where the agent listens, as `ip:port`.
+    pub(crate) address: String,
+    /// Seconds since the epoch.
+    pub(crate) start_time: f64,
+    /// The same moment on the other clock.
+    pub(crate) started: Mono,
+    /// How long reading the records took, in seconds.
+    pub(crate) recovery_time: f64,
+    /// The number of the next connection of an executor.
+    pub(crate) connections: AtomicU64,
+}
+
+/// The endpoint on TCP.
+pub(crate) struct Endpoint(pub(crate) Arc<Api>);
+
+impl Handler for Endpoint {
+    fn handle(&self, request: Request, _peer: Peer) -> BoxFuture<'_, Response> {
+        Box::pin(route(&self.0, request))
+    }
+}
+
+/// The endpoint on the Unix socket, for executors only.
+pub(crate) struct ExecutorEndpoint(pub(crate) Arc<Api>);
+
+impl Handler for ExecutorEndpoint {
+    fn handle(&self, request: Request, _peer: Peer) -> BoxFuture<'_, Response> {
+        Box::pin(async move {
+            match local_path(request.uri().path()) {
+                "/api/v1/executor" => executor_api::answer(&self.0, request).await,
+                _ => not_found(),
+            }
+        })
+    }
+}
+
+/// The path without the prefix and without a slash at its end.
+fn local_path(path: &str) -> &str {
+    let path = path.strip_prefix("/slave(1)").unwrap_or(path);
+    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    if path.is_empty() { "/" } else { path }
+}
+
+async fn route(api: &Arc<Api>, request: Request) -> Response {
+    let path = http_kit::target::decode(local_path(request.uri().path())).into_owned();
+    match &*path {
+        "/api/v1/executor" => return executor_api::answer(api, request).await,
+        "/api/v1" => return operator::answer(api, request).await,
+        _ => {}
+    }
+    let query = match Query::parse(request.uri().query().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(reason) => return bad_request(reason),
+    };
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads {
+        return match is_known(&path) {
+            true => respond::method_not_allowed(request.method(), &[Method::GET, Method::HEAD]),
+            false => not_found(),
+        };
+    }
+    let jsonp = query.get("jsonp");
+    match &*path {
+        "/health" => respond::status(StatusCode::OK),
+        "/version" => document(version::document_of_version(), jsonp),
+        "/flags" => document(state::flags(api), jsonp),
+        "/state" | "/state.json" => answer(state::state(api).await, jsonp),
+        "/containers" | "/monitor/statistics" | "/monitor/statistics.json" => {
+            answer(usage::containers(api, path == "/containers", query.get("container_id")).await, jsonp)
+        }
+        "/metrics/snapshot" => answer(metrics::snapshot(api).await, jsonp),
+        "/system/stats.json" => document(metrics::system(), jsonp),
+        "/files/browse" | "/files/browse.json" => files::browse(api, &query).await,
+        "/files/read" | "/files/read.json" => files::read(api, &query).await,
+        "/files/download" | "/files/download.json" => files::download(api, &query).await,
+        "/files/debug" | "/files/debug.json" => files::debug(api, &query).await,
+        _ => not_found(),
+    }
+}
+
+fn is_known(path: &str) -> bool {
+    matches!(
+        path,
+        "/health" | "/version" | "/flags" | "/state" | "/state.json" | "/containers" | "/metrics/snapshot"
+    ) || path.starts_with("/files/")
+        || path.starts_with("/monitor/")
+}
+
+fn answer(document_or_stopping: Result<Vec<u8>, crate::mailbox::Stopping>, jsonp: Option<&str>) -> Response {
+    match document_or_stopping {
+        Ok(body) => document(body, jsonp),
+        Err(_) => not_recovered(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_found_under_both_names() {
+        let check = |path, local| assert_eq!(local_path(path), local, "{path}");
+        check("/slave(1)/state", "/state");
+        check("/state", "/state");
+        check("/state/", "/state");
+        check("/slave(1)", "/");
+        check("/", "/");
+        check("/api/v1/", "/api/v1");
+    }
+}

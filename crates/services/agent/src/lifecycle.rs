@@ -1,0 +1,197 @@
+//! From a launch to the end of a container: one task each, which says what happened to the event loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_core::{Input, Launch, MemoryReport, Process, Termination};
+use base::ContainerId;
+use containers::{Containers, Exit, ProcessIdentity, Usage};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::Config;
+use crate::mailbox::Mailbox;
+use crate::sandbox;
+
+/// The longest wait between two tries to end what does not end.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// All containers that are being launched, watched, or ended.
+pub(crate) struct Lifecycles {
+    context: Arc<Context>,
+    /// For each container that is watched, how to ask for its end.
+    watched: BTreeMap<ContainerId, Option<oneshot::Sender<()>>>,
+    launching: usize,
+    tasks: JoinSet<()>,
+}
+
+struct Context {
+    config: Arc<Config>,
+    containers: Containers,
+    mailbox: Mailbox,
+    boot_id: String,
+    /// Where the agent listens, as executors are told.
+    address: String,
+}
+
+impl Lifecycles {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        containers: Containers,
+        mailbox: Mailbox,
+        boot_id: String,
+        address: String,
+    ) -> Lifecycles {
+        let context = Arc::new(Context { config, containers, mailbox, boot_id, address });
+        Lifecycles { context, watched: BTreeMap::new(), launching: 0, tasks: JoinSet::new() }
+    }
+
+    /// Whether a container is on the way of which nothing is recorded yet.
+    pub(crate) fn is_launching(&self) -> bool {
+        self.launching > 0
+    }
+
+    /// The containers that are being launched, watched, or ended.
+    pub(crate) fn count(&self) -> usize {
+        self.watched.len()
+    }
+
+    pub(crate) fn launch(&mut self, launch: Launch) {
+        let (end, ended) = oneshot::channel();
+        self.watched.insert(launch.run.container_id.clone(), Some(end));
+        self.launching += 1;
+        let context = Arc::clone(&self.context);
+        self.tasks.spawn(async move { context.launch(launch, ended).await });
+    }
+
+    /// Watches a container that an earlier run of the agent started.
+    pub(crate) fn adopt(&mut self, container_id: ContainerId, process: Process) {
+        let (end, ended) = oneshot::channel();
+        self.watched.insert(container_id.clone(), Some(end));
+        let context = Arc::clone(&self.context);
+        let identity = context.identity(process);
+        self.tasks.spawn(async move { context.watch(container_id, identity, ended).await });
+    }
+
+    /// Ends a container, also one that nobody watches.
+    pub(crate) fn destroy(&mut self, container_id: ContainerId) {
+        match self.watched.get_mut(&container_id) {
+            Some(end) => {
+                // A second request changes nothing; the first one is being carried out.
+                end.take().map(|end| end.send(()));
+            }
+            None => {
+                self.watched.insert(container_id.clone(), None);
+                let context = Arc::clone(&self.context);
+                self.tasks.spawn(async move { context.end(container_id, Exit::Unknown).await });
+            }
+        }
+    }
+
+    /// To be called with every input before the core gets it.
+    pub(crate) fn observe(&mut self, input: &Input) {
+        match input {
+            Input::ContainerLaunched { .. } => self.launching = self.launching.saturating_sub(1),
+            Input::ContainerLaunchFailed { container_id, .. } => {
+                self.launching = self.launching.saturating_sub(1);
+                self.watched.remove(container_id);
+            }
+            Input::ContainerTerminated { container_id, .. } => {
+                self.watched.remove(container_id);
+            }
+            _ => return,
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+}
+
+impl Context {
+    fn identity(&self, process: Process) -> ProcessIdentity {
+        let Process { pid, start_time } = process;
+        ProcessIdentity { pid, start_time, boot_id: self.boot_id.clone() }
+    }
+
+    async fn launch(&self, launch: Launch, ended: oneshot::Receiver<()>) {
+        let container_id = launch.run.container_id.clone();
+        let started = match sandbox::prepare(&self.config, &launch, &self.address) {
+            Ok(spec) => self.containers.launch(spec).await.map_err(|error| with_causes(&error)),
+            Err(error) => Err(error.to_string()),
+        };
+        match started {
+            Ok(launched) => {
+                let ProcessIdentity { pid, start_time, .. } = launched.process;
+                let process = Process { pid, start_time };
+                let input = Input::ContainerLaunched { container_id: container_id.clone(), process };
+                if self.mailbox.tell(input).await.is_ok() {
+                    self.watch(container_id, launched.process, ended).await;
+                }
+            }
+            Err(message) => {
+                tracing::warn!(%container_id, message, "a container was not started");
+                let input = Input::ContainerLaunchFailed { container_id, message };
+                // An error means that the agent is stopping.
+                let _ = self.mailbox.tell(input).await;
+            }
+        }
+    }
+
+    async fn watch(&self, container_id: ContainerId, process: ProcessIdentity, ended: oneshot::Receiver<()>) {
+        let exit = tokio::select! {
+            exit = self.containers.wait(&process) => exit,
+            // An error means that the event loop is gone, and this task goes with it.
+            _ = ended => Exit::Unknown,
+        };
+        self.end(container_id, exit).await;
+    }
+
+    /// Clears away what is left of the container. Its tasks are not told to be over before that: they
+    /// might still be running.
+    async fn end(&self, container_id: ContainerId, exit: Exit) {
+        let memory = self.containers.usage(&container_id).ok().map(memory_report);
+        let mut pause = Duration::from_millis(100);
+        while let Err(error) = self.containers.destroy(&container_id).await {
+            tracing::error!(%container_id, error = with_causes(&error), "a container does not end, trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        let termination = Termination { status: wait_status(exit), memory, message: None };
+        let input = Input::ContainerTerminated { container_id, termination };
+        // An error means that the agent is stopping; it finds out by itself when it is back.
+        let _ = self.mailbox.tell(input).await;
+    }
+}
+
+/// What the core wants to know of a container's memory.
+pub(crate) fn memory_report(usage: Usage) -> MemoryReport {
+    let memory = usage.memory.unwrap_or_default();
+    let limit = memory.limit_bytes.unwrap_or(0);
+    MemoryReport {
+        oom_kills: usage.oom_kills,
+        limit,
+        // The kernel only kills when the limit is reached, and afterwards much of it is free again.
+        max_usage: if usage.oom_kills > 0 { limit.max(memory.total_bytes) } else { memory.total_bytes },
+        statistics: String::new(),
+    }
+}
+
+/// As wait(2) gives it.
+fn wait_status(exit: Exit) -> Option<i32> {
+    match exit {
+        Exit::Code(code) => Some((code & 0xff) << 8),
+        Exit::Signal(signal) => Some(signal & 0x7f),
+        Exit::Unknown => None,
+    }
+}
+
+/// An error's text with those of its sources.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,164 @@
+//! How records look in their files: `DCR`, a version, then one or more pieces, each its length, a
+//! checksum and a protobuf message. Fields are only ever added to the messages.
+
+use agent_core::{LogEntry, Process};
+use mesos_proto::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, TaskInfo, TaskStatus};
+use prost::Message;
+
+use crate::config::hash;
+
+/// Before each piece: so that a log can be added to, every piece is whole in itself.
+const MARK: [u8; 4] = *b"DCR\x01";
+const HEAD: usize = MARK.len() + 4 + 8;
+
+#[derive(Clone, PartialEq, Message)]
+struct AgentRecord {
+    #[prost(message, optional, tag = "1")]
+    info: Option<AgentInfo>,
+    #[prost(string, tag = "2")]
+    boot_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExecutorRecord {
+    #[prost(message, optional, tag = "1")]
+    info: Option<ExecutorInfo>,
+    #[prost(bool, tag = "2")]
+    for_command: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ProcessRecord {
+    #[prost(uint32, tag = "1")]
+    pid: u32,
+    #[prost(uint64, tag = "2")]
+    start_time: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LogRecord {
+    #[prost(message, optional, tag = "1")]
+    update: Option<TaskStatus>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    acknowledged: Option<Vec<u8>>,
+}
+
+fn piece(message: &impl Message) -> Vec<u8> {
+    let length = message.encoded_len();
+    let mut bytes = Vec::with_capacity(HEAD + length);
+    bytes.extend_from_slice(&MARK);
+    bytes.extend_from_slice(&(length as u32).to_be_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    message.encode_raw(&mut bytes);
+    let sum = hash(&bytes[HEAD..]).to_be_bytes();
+    bytes[MARK.len() + 4..HEAD].copy_from_slice(&sum);
+    bytes
+}
+
+/// The first piece's message and what follows it; None if it is torn or of a later version.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = bytes.strip_prefix(&MARK)?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (sum, rest) = rest.split_first_chunk::<8>()?;
+    let (message, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    (hash(message) == u64::from_be_bytes(*sum)).then_some((message, rest))
+}
+
+fn whole<T: Message + Default>(bytes: &[u8]) -> Option<T> {
+    T::decode(split(bytes)?.0).ok()
+}
+
+pub(super) fn agent(info: &AgentInfo, boot_id: &str) -> Vec<u8> {
+    piece(&AgentRecord { info: Some(info.clone()), boot_id: boot_id.to_owned() })
+}
+
+pub(super) fn read_agent(bytes: &[u8]) -> Option<(AgentInfo, String)> {
+    let record: AgentRecord = whole(bytes)?;
+    Some((record.info?, record.boot_id))
+}
+
+pub(super) fn framework(info: &FrameworkInfo) -> Vec<u8> {
+    piece(info)
+}
+
+pub(super) fn read_framework(bytes: &[u8]) -> Option<FrameworkInfo> {
+    whole(bytes)
+}
+
+pub(super) fn executor(info: &ExecutorInfo, for_command: bool) -> Vec<u8> {
+    piece(&ExecutorRecord { info: Some(info.clone()), for_command })
+}
+
+pub(super) fn read_executor(bytes: &[u8]) -> Option<(ExecutorInfo, bool)> {
+    let record: ExecutorRecord = whole(bytes)?;
+    Some((record.info?, record.for_command))
+}
+
+pub(super) fn process(process: Process) -> Vec<u8> {
+    piece(&ProcessRecord { pid: process.pid, start_time: process.start_time })
+}
+
+pub(super) fn read_process(bytes: &[u8]) -> Option<Process> {
+    let ProcessRecord { pid, start_time } = whole(bytes)?;
+    Some(Process { pid, start_time })
+}
+
+pub(super) fn task(info: &TaskInfo) -> Vec<u8> {
+    piece(info)
+}
+
+pub(super) fn read_task(bytes: &[u8]) -> Option<TaskInfo> {
+    whole(bytes)
+}
+
+pub(super) fn log_entry(entry: &LogEntry) -> Vec<u8> {
+    piece(&match entry {
+        LogEntry::Update(status) => LogRecord { update: Some(status.as_ref().clone()), acknowledged: None },
+        LogEntry::Acknowledged(uuid) => LogRecord { update: None, acknowledged: Some(uuid.clone()) },
+    })
+}
+
+/// The entries up to the first that is torn, and how many bytes they take.
+pub(super) fn read_log(bytes: &[u8]) -> (Vec<LogEntry>, usize) {
+    let mut entries = Vec::new();
+    let mut rest = bytes;
+    while let Some((message, after)) = split(rest) {
+        match LogRecord::decode(message) {
+            Ok(LogRecord { update: Some(status), .. }) => entries.push(LogEntry::Update(Box::new(status))),
+            Ok(LogRecord { acknowledged: Some(uuid), .. }) => entries.push(LogEntry::Acknowledged(uuid)),
+            Ok(LogRecord { .. }) | Err(_) => break,
+        }
+        rest = after;
+    }
+    (entries, bytes.len() - rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_torn_is_missing() {
+        let process = Process { pid: 7, start_time: 99 };
+        let bytes = super::process(process);
+        assert_eq!(read_process(&bytes), Some(process));
+        for length in 0..bytes.len() {
+            assert_eq!(read_process(&bytes[..length]), None);
+        }
+        let mut flipped = bytes.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        assert_eq!(read_process(&flipped), None);
+    }
+
+    #[test]
+    fn a_log_ends_before_its_torn_entry() {
+        let update = LogEntry::Update(Box::new(TaskStatus { uuid: Some(vec![1; 16]), ..Default::default() }));
+        let acknowledged = LogEntry::Acknowledged(vec![1; 16]);
+        let first = log_entry(&update);
+        let both = [first.clone(), log_entry(&acknowledged)].concat();
+        assert_eq!(read_log(&both), (vec![update.clone(), acknowledged], both.len()));
+        for length in first.len()..both.len() {
+            assert_eq!(read_log(&both[..length]), (vec![update.clone()], first.len()));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Where an executor runs: its sandbox, its environment, its container.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use agent_core::{Launch, Run, duration_text};
+use base::AgentId;
+use containers::{Capability, ContainerSpec, Limits, Namespaces};
+use mesos_proto::v1::{CommandInfo, TaskInfo};
+use resources::Resources;
+
+use crate::Config;
+use crate::meta::run_path;
+
+/// Why a container cannot even be tried.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SandboxError {
+    #[error("cannot {attempt} {}: {source}", path.display())]
+    Io { attempt: &'static str, path: PathBuf, source: io::Error },
+    #[error("user '{0}' does not exist on this agent")]
+    UnknownUser(String),
+    #[error("the agent does not run as root and cannot run a task as user '{wanted}', only as '{own}'")]
+    OtherUser { wanted: String, own: String },
+    #[error("{0}")]
+    Resources(#[from] resources::InvalidResource),
+}
+
+/// The sandbox of a run: `<dir>/slaves/<agent>/frameworks/<fw>/executors/<ex>/runs/<container>`.
+pub(crate) fn sandbox_path(dir: &Path, agent_id: &AgentId, run: &Run) -> PathBuf {
+    run_path(&dir.join("slaves"), agent_id, run)
+}
+
+/// Makes the sandbox and says what is to run in it. `address` is where the agent listens.
+pub(crate) fn prepare(
+    config: &Config,
+    launch: &Launch,
+    address: &str,
+) -> Result<ContainerSpec, SandboxError> {
+    let sandbox = sandbox_path(&config.dir, &launch.agent_id, &launch.run);
+    let command = launch.executor.command.clone().unwrap_or_default();
+    let user = user_of(launch, &command);
+    let owner = find_user(&user)?;
+    make(&sandbox, owner.as_ref())?;
+    set_latest(&sandbox)?;
+    let (program, argv) = match &launch.task {
+        Some(_) => program_of(&config.executor),
+        None => custom_program(&command),
+    };
+    Ok(ContainerSpec {
+        container_id: launch.run.container_id.clone(),
+        program,
+        argv,
+        env: environment(config, launch, &command, &sandbox, address),
+        stdout: sandbox.join("stdout"),
+        stderr: sandbox.join("stderr"),
+        working_directory: sandbox,
+        // The command executor starts the task as its user itself.
+        user: launch.task.is_none().then_some(user).filter(|_| host::is_root()),
+        limits: limits(config, launch)?,
+        mounts: Vec::new(),
+        namespaces: Namespaces::default(),
+        hostname: None,
+        capabilities: Capability::DOCKER_DEFAULT.to_vec(),
+        no_new_privileges: false,
+        oom_score_adjustment: 0,
+    })
+}
+
+/// The task's own user, else its framework's (Mesos: `--switch_user`).
+fn user_of(launch: &Launch, command: &CommandInfo) -> String {
+    command.user.clone().unwrap_or_else(|| launch.framework.user.clone())
+}
+
+/// Checks that tasks can run as this user; None where nothing has to be changed.
+fn find_user(name: &str) -> Result<Option<host::User>, SandboxError> {
+    let own = host::User::current();
+    if name.is_empty() || name == own.name {
+        return Ok(None);
+    }
+    if !host::is_root() {
+        // Mesos without root runs everything as itself; a framework's user is only a wish then.
+        return match host::User::by_name(name) {
+            Some(user) if user.uid == 0 => Ok(None),
+            _ => Err(SandboxError::OtherUser { wanted: name.to_owned(), own: own.name }),
+        };
+    }
+    host::User::by_name(name).map(Some).ok_or_else(|| SandboxError::UnknownUser(name.to_owned()))
+}
+
+fn make(sandbox: &Path, owner: Option<&host::User>) -> Result<(), SandboxError> {
+    let failed = |attempt| move |source| SandboxError::Io { attempt, path: sandbox.to_owned(), source };
+    fs::create_dir_all(sandbox).map_err(failed("make"))?;
+    // As in Mesos: others of the machine may not look into a sandbox.
+    fs::set_permissions(sandbox, fs::Permissions::from_mode(0o750)).map_err(failed("restrict"))?;
+    if let Some(user) = owner {
+        std::os::unix::fs::chown(sandbox, Some(user.uid), Some(user.gid)).map_err(failed("give away"))?;
+    }
+    Ok(())
+}
+
+/// `runs/latest` leads to the newest run.
+fn set_latest(sandbox: &Path) -> Result<(), SandboxError> {
+    let (Some(runs), Some(name)) = (sandbox.parent(), sandbox.file_name()) else { return Ok(()) };
+    let (latest, fresh) = (runs.join("latest"), runs.join(".latest.new"));
+    let failed = |attempt| {
+        let path = latest.clone();
+        move |source| SandboxError::Io { attempt, path, source }
+    };
+    let _ = fs::remove_file(&fresh);
+    std::os::unix::fs::symlink(name, &fresh).map_err(failed("link"))?;
+    fs::rename(&fresh, &latest).map_err(failed("link"))
+}
+
+fn program_of(command: &[String]) -> (PathBuf, Vec<String>) {
+    (PathBuf::from(command.first().map_or("", String::as_str)), command.to_vec())
+}
+
+fn custom_program(command: &CommandInfo) -> (PathBuf, Vec<String>) {
+    let value = command.value.clone().unwrap_or_default();
+    if command.shell.unwrap_or(true) {
+        return ("/bin/sh".into(), vec!["sh".into(), "-c".into(), value]);
+    }
+    // As in Mesos the arguments begin with the name that the program sees as its own.
+    let argv = if command.arguments.is_empty() { vec![value.clone()] } else { command.arguments.clone() };
+    (value.into(), argv)
+}
+
+/// Mesos: `executorEnvironment`, and what the command itself asks for.
+fn environment(
+    config: &Config,
+    launch: &Launch,
+    command: &CommandInfo,
+    sandbox: &Path,
+    address: &str,
+) -> Vec<(String, String)> {
+    let grace = launch
+        .executor
+        .shutdown_grace_period
+        .as_ref()
+        .map_or(config.executor_shutdown_grace_period, |period| {
+            std::time::Duration::from_nanos(u64::try_from(period.nanoseconds).unwrap_or(0))
+        });
+    let sandbox = sandbox.display().to_string();
+    let mut all: Vec<(String, String)> = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("LIBPROCESS_IP", config.ip.to_string()),
+        ("LIBPROCESS_PORT", "0".to_owned()),
+        ("MESOS_FRAMEWORK_ID", launch.run.framework_id.to_string()),
+        ("MESOS_EXECUTOR_ID", launch.run.executor_id.to_string()),
+        ("MESOS_DIRECTORY", sandbox.clone()),
+        ("MESOS_SANDBOX", sandbox),
+        ("MESOS_SLAVE_ID", launch.agent_id.to_string()),
+        ("MESOS_SLAVE_PID", format!("slave(1)@{address}")),
+        ("MESOS_AGENT_ENDPOINT", address.to_owned()),
+        ("MESOS_DOMAIN_SOCKET", config.socket_path().display().to_string()),
+        ("MESOS_CHECKPOINT", "1".to_owned()),
+        ("MESOS_HTTP_COMMAND_EXECUTOR", "1".to_owned()),
+        ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration_text(grace)),
+        ("MESOS_RECOVERY_TIMEOUT", duration_text(config.recovery_timeout)),
+        ("MESOS_SUBSCRIPTION_BACKOFF_MAX", "2secs".to_owned()),
+        ("MESOS_CONTAINER_ID", launch.run.container_id.to_string()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    for variable in command.environment.iter().flat_map(|environment| &environment.variables) {
+        let value = variable.value.clone().unwrap_or_default();
+        match all.iter_mut().find(|(name, _)| *name == variable.name) {
+            Some((_, known)) => *known = value,
+            None => all.push((variable.name.clone(), value)),
+        }
+    }
+    all
+}
+
+/// What all resources together allow; a command task may have limits above what it is guaranteed.
+fn limits(config: &Config, launch: &Launch) -> Result<Limits, SandboxError> {
+    let all = Resources::from_wire(&launch.resources)?;
+    let mut limits = limits_of(&all, config);
+    if let Some(task) = &launch.task {
+        let own = Resources::from_wire(&launch.executor.resources)?;
+        apply_limits(&mut limits, task, &own);
+    }
+    Ok(limits)
+}
+
+/// The bounds that resources alone set.
+pub(crate) fn limits_of(all: &Resources, config: &Config) -> Limits {
+    let cpu_milli = (all.cpus().to_f64() * 1000.0).round() as u64;
+    let memory = all.mem().to_f64();
+    Limits {
+        cpu_milli,
+        cpu_quota_milli: config.enforce_cpu_quota.then_some(cpu_milli),
+        memory_bytes: (memory > 0.0).then_some(mib(memory)),
+        pids: Some(config.max_processes),
+    }
+}
+
+fn apply_limits(limits: &mut Limits, task: &TaskInfo, own: &Resources) {
+    if let Some(cpus) = task.limits.get("cpus") {
+        let sum = cpus.value + own.cpus().to_f64();
+        limits.cpu_quota_milli = sum.is_finite().then_some((sum * 1000.0).round() as u64);
+    }
+    if let Some(memory) = task.limits.get("mem") {
+        let sum = memory.value + own.mem().to_f64();
+        limits.memory_bytes = sum.is_finite().then_some(mib(sum));
+    }
+}
+
+fn mib(amount: f64) -> u64 {
+    (amount * f64::from(1 << 20)) as u64
+}
