@@ -107,9 +107,10 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         longest_pause: config.longest_pause,
     };
     let shutdown = ctx.shutdown();
-    let mut beside = JoinSet::new();
-    beside.spawn(scheduler::run(scheduler_settings, to_loop, call_queue));
-    let mut server = tokio::spawn({
+    // Sets, because they end with this future, however it ends.
+    let (mut scheduler, mut server) = (JoinSet::new(), JoinSet::new());
+    scheduler.spawn(scheduler::run(scheduler_settings, to_loop, call_queue));
+    server.spawn({
         let shutdown = shutdown.clone();
         let handler = guarded(Arc::new(home(&config)), Arc::new(api) as Arc<dyn Handler>);
         async move { http_kit::serve(listener, handler, async move { shutdown.requested().await }).await }
@@ -120,10 +121,9 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let mut event_loop = EventLoop::new(core, records, calls);
     let outcome = event_loop.run(Inboxes { jobs: job_inbox, master: master_inbox }, shutdown).await;
     drop(event_loop);
-    beside.shutdown().await;
-    if tokio::time::timeout(LAST_REQUESTS, &mut server).await.is_err() {
-        server.abort();
-    }
+    scheduler.shutdown().await;
+    // The server drains by itself; this only bounds it.
+    let _ = tokio::time::timeout(LAST_REQUESTS, server.join_next()).await;
     outcome.map_err(state)
 }
 
