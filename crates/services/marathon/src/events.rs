@@ -116,7 +116,7 @@ mod tests {
     }
 
     async fn next(body: &mut Body) -> String {
-        String::from_utf8(body.next().await.unwrap().unwrap().to_vec()).unwrap()
+        String::from_utf8(body.next().await.expect("more").expect("whole").to_vec()).expect("text")
     }
 
     #[tokio::test]

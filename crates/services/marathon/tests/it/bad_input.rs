@@ -14,10 +14,10 @@ async fn raw(
 ) -> (u16, Value) {
     let mut request = Request::new(Body::full(body.to_owned()));
     *request.method_mut() = method;
-    *request.uri_mut() = path.parse().unwrap();
+    *request.uri_mut() = path.parse().expect("as a test needs it");
     for (name, value) in headers {
-        let name: header::HeaderName = name.parse().unwrap();
-        request.headers_mut().insert(name, value.parse().unwrap());
+        let name: header::HeaderName = name.parse().expect("as a test needs it");
+        request.headers_mut().insert(name, value.parse().expect("as a test needs it"));
     }
     let (status, _, body) = service.send(request).await;
     (status.as_u16(), serde_json::from_str(&body).unwrap_or(Value::String(body)))

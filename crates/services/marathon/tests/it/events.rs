@@ -17,9 +17,9 @@ struct Stream {
 impl Stream {
     async fn open(service: &Service, query: &str) -> Stream {
         let mut request = Request::default();
-        *request.uri_mut() = format!("/v2/events{query}").parse().unwrap();
+        *request.uri_mut() = format!("/v2/events{query}").parse().expect("as a test needs it");
         let sent = Client::default().send(&Address::Tcp(service.address), request, Timeouts::default()).await;
-        let response = sent.unwrap();
+        let response = sent.expect("as a test needs it");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Stream { body: response.into_body(), decoder: sse::Decoder::new(1 << 20), pending: VecDeque::new() }
@@ -28,14 +28,14 @@ impl Stream {
     async fn next(&mut self) -> (String, Value) {
         loop {
             if let Some(event) = self.pending.pop_front() {
-                let data: Value = serde_json::from_str(&event.data).unwrap();
+                let data: Value = serde_json::from_str(&event.data).expect("as a test needs it");
                 assert_eq!(data["eventType"], event.event, "the name is in the data too");
                 return (event.event, data);
             }
             let piece = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("an event in time");
             let piece = piece.expect("the stream goes on").expect("the stream is whole");
             let mut events = Vec::new();
-            self.decoder.push(&piece, &mut events).unwrap();
+            self.decoder.push(&piece, &mut events).expect("as a test needs it");
             self.pending.extend(events);
         }
     }

@@ -18,7 +18,8 @@ struct Server {
 
 impl Server {
     async fn start() -> Server {
-        let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
+        let listener =
+            Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).await.expect("as a test needs it");
         let Address::Tcp(address) = *listener.address() else { unreachable!("bound to TCP") };
         let (status, asked) = (Arc::new(AtomicU16::new(200)), Arc::new(AtomicU32::new(0)));
         let handler = {
@@ -26,7 +27,8 @@ impl Server {
             move |request: Request, _peer: Peer| {
                 assert_eq!(request.uri(), "/health");
                 asked.fetch_add(1, Ordering::Relaxed);
-                let status = StatusCode::from_u16(status.load(Ordering::Relaxed)).unwrap();
+                let status =
+                    StatusCode::from_u16(status.load(Ordering::Relaxed)).expect("as a test needs it");
                 async move { respond::status(status) }
             }
         };
