@@ -1,0 +1,384 @@
+use super::*;
+use proptest::prelude::*;
+
+const ROLES: [&str; 4] = ["*", "eng", "eng/web", "slave_public"];
+const INTERVAL: Duration = Duration::from_secs(1);
+
+fn parse(text: &str) -> Resources {
+    Resources::parse(text).unwrap()
+}
+
+fn agent(n: usize) -> AgentId {
+    AgentId::from(format!("S{n}"))
+}
+
+fn framework(n: usize) -> FrameworkId {
+    FrameworkId::from(format!("F{n}"))
+}
+
+fn set(roles: &[&str]) -> BTreeSet<String> {
+    roles.iter().map(|role| (*role).to_owned()).collect()
+}
+
+/// The allocator, and beside it what it should know, recomputed from lists whenever it is asked.
+struct Model {
+    allocator: Allocator,
+    now: Mono,
+    agents: BTreeMap<AgentId, Resources>,
+    frameworks: BTreeMap<FrameworkId, (BTreeSet<String>, BTreeSet<String>)>,
+    outstanding: Vec<Allocation>,
+    filters: Vec<(FrameworkId, String, AgentId, Resources, Mono)>,
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        Self {
+            allocator: Allocator::new(seed, INTERVAL),
+            now: Mono(0),
+            agents: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            outstanding: Vec::new(),
+            filters: Vec::new(),
+        }
+    }
+
+    fn free(&self, id: &AgentId) -> Resources {
+        let mut free = self.agents[id].clone();
+        for allocation in self.outstanding.iter().filter(|allocation| allocation.agent == *id) {
+            free.subtract(&allocation.resources.unallocated()).unwrap();
+        }
+        free
+    }
+
+    /// The dominant share of those outstanding allocations that pass.
+    fn share(&self, passes: impl Fn(&Allocation) -> bool) -> f64 {
+        let sum = |name: &str| -> f64 {
+            let mine = self.outstanding.iter().filter(|allocation| passes(allocation));
+            let mine: i64 = mine.map(|allocation| allocation.resources.scalar(name).thousandths()).sum();
+            let all: i64 = self.agents.values().map(|total| total.scalar(name).thousandths()).sum();
+            if all == 0 { 0.0 } else { (mine as f64 / 1000.0) / (all as f64 / 1000.0) }
+        };
+        ["cpus", "mem", "disk"].into_iter().map(sum).fold(0.0, f64::max)
+    }
+
+    /// How poor a role is where it parts from another, and how poor a framework is in it.
+    fn poverty(&self, id: &FrameworkId, role: &str, other_role: &str) -> f64 {
+        if role == other_role {
+            return self.share(|allocation| allocation.role == role && allocation.framework == *id);
+        }
+        // With the roles of these tests, roles part at the top unless both are `eng` and below.
+        match (role, other_role) {
+            ("eng", "eng/web") | ("eng/web", _) if other_role.starts_with("eng") => {
+                self.share(|allocation| allocation.role == role)
+            }
+            _ => {
+                let top = |role: &str| role.split('/').next().unwrap_or_default().to_owned();
+                self.share(|allocation| top(&allocation.role) == top(role))
+            }
+        }
+    }
+
+    fn offerable(&self, id: &FrameworkId, role: &str, agent: &AgentId) -> Option<Resources> {
+        let (roles, suppressed) = &self.frameworks[id];
+        let resources = self.free(agent).allocatable_to(role);
+        let hidden = self.filters.iter().any(|(f, r, a, refused, until)| {
+            (f, r.as_str(), a) == (id, role, agent) && *until > self.now && refused.contains(&resources)
+        });
+        let wanted = roles.contains(role) && !suppressed.contains(role);
+        (wanted && !hidden && is_worth_an_offer(&resources)).then_some(resources)
+    }
+
+    fn everybody(&self) -> Vec<(FrameworkId, String)> {
+        let pairs =
+            self.frameworks.iter().flat_map(|(id, (roles, _))| roles.iter().map(move |role| (id, role)));
+        pairs.map(|(id, role)| (id.clone(), role.clone())).collect()
+    }
+
+    fn allocate(&mut self) {
+        let mut out = Vec::new();
+        self.allocator.allocate(self.now, &mut out);
+        self.allocator.check();
+        for allocation in out {
+            let expect = self.offerable(&allocation.framework, &allocation.role, &allocation.agent);
+            let expect = expect.unwrap_or_else(|| panic!("{allocation:?} is not to be had"));
+            assert_eq!(allocation.resources, expect.allocated_to(&allocation.role));
+            for (id, role) in self.everybody() {
+                if self.offerable(&id, &role, &allocation.agent).is_some() {
+                    let mine = self.poverty(&allocation.framework, &allocation.role, &role);
+                    let theirs = self.poverty(&id, &role, &allocation.role);
+                    assert!(mine <= theirs, "{id} in {role} is poorer than the one served by {allocation:?}");
+                }
+            }
+            self.outstanding.push(allocation);
+        }
+        for agent in self.agents.keys() {
+            assert_eq!(self.allocator.free(agent), Some(&self.free(agent)));
+            for (id, role) in self.everybody() {
+                assert_eq!(self.offerable(&id, &role, agent), None, "{id} in {role} is forgotten on {agent}");
+            }
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        match step {
+            Step::AddAgent(n, total) => {
+                let (id, total) = (agent(n), parse(TOTALS[total]));
+                if !self.agents.contains_key(&id) {
+                    self.allocator.add_agent(&id, total.clone(), &BTreeMap::new(), true);
+                    self.agents.insert(id, total);
+                }
+            }
+            Step::RemoveAgent(n) => {
+                let id = agent(n);
+                if self.agents.remove(&id).is_some() {
+                    let (gone, rest) =
+                        std::mem::take(&mut self.outstanding).into_iter().partition(|it| it.agent == id);
+                    self.outstanding = rest;
+                    let gone: Vec<Allocation> = gone;
+                    let has: Vec<_> = gone.into_iter().map(|it| (it.framework, it.resources)).collect();
+                    self.allocator.remove_agent(&id, &has);
+                    self.filters.retain(|filter| filter.2 != id);
+                }
+            }
+            Step::AddFramework(n, roles) => {
+                let (id, roles) = (framework(n), pick(roles));
+                if !self.frameworks.contains_key(&id) {
+                    let nothing = Capabilities::default();
+                    self.allocator.add_framework(&id, &roles, &BTreeSet::new(), nothing, true);
+                    self.frameworks.insert(id, (roles, BTreeSet::new()));
+                }
+            }
+            Step::UpdateFramework(n, roles, suppressed) => {
+                let (id, roles, suppressed) = (framework(n), pick(roles), pick(suppressed));
+                if let Some(known) = self.frameworks.get_mut(&id) {
+                    self.allocator.update_framework(&id, &roles, &suppressed, Capabilities::default());
+                    self.filters.retain(|filter| filter.0 != id || roles.contains(&filter.1));
+                    *known = (roles.clone(), &roles & &suppressed);
+                }
+            }
+            Step::RemoveFramework(n) => {
+                let id = framework(n);
+                if self.frameworks.remove(&id).is_some() {
+                    let (gone, rest) =
+                        std::mem::take(&mut self.outstanding).into_iter().partition(|it| it.framework == id);
+                    self.outstanding = rest;
+                    let gone: Vec<Allocation> = gone;
+                    for it in gone {
+                        self.allocator.recover(&id, &it.agent, &it.resources);
+                    }
+                    self.allocator.remove_framework(&id);
+                    self.filters.retain(|filter| filter.0 != id);
+                }
+            }
+            Step::Suppress(n, roles) => self.suppress(n, roles, true),
+            Step::Revive(n, roles) => self.suppress(n, roles, false),
+            Step::Decline(nth, millis) => {
+                if self.outstanding.is_empty() {
+                    return;
+                }
+                let it = self.outstanding.swap_remove(nth % self.outstanding.len());
+                let refuse = Duration::from_millis(millis);
+                self.allocator.decline(self.now, &it.framework, &it.agent, &it.resources, refuse);
+                let at_least = if millis == 0 { 1 } else { millis.max(1000) * 1_000_000 };
+                let until = Mono((self.now.0 + at_least).div_ceil(1_000_000_000) * 1_000_000_000);
+                self.filters.push((it.framework, it.role, it.agent, it.resources.unallocated(), until));
+            }
+            Step::Recover(nth) => {
+                if self.outstanding.is_empty() {
+                    return;
+                }
+                let it = self.outstanding.swap_remove(nth % self.outstanding.len());
+                self.allocator.recover(&it.framework, &it.agent, &it.resources);
+            }
+            Step::Wait(millis) => self.now = self.now + Duration::from_millis(millis),
+        }
+    }
+
+    fn suppress(&mut self, n: usize, roles: u8, suppressed: bool) {
+        let (id, named): (_, Vec<String>) = (framework(n), pick(roles).into_iter().collect());
+        if suppressed {
+            self.allocator.suppress(&id, &named);
+        } else {
+            self.allocator.revive(&id, &named);
+        }
+        let Some((roles, all_suppressed)) = self.frameworks.get_mut(&id) else { return };
+        for role in roles.iter().filter(|role| named.is_empty() || named.contains(role)) {
+            if suppressed {
+                all_suppressed.insert(role.clone());
+            } else {
+                all_suppressed.remove(role);
+                self.filters.retain(|filter| filter.0 != id || filter.1 != *role);
+            }
+        }
+    }
+}
+
+const TOTALS: [&str; 4] = [
+    "cpus:4;mem:1024;ports:[1-20]",
+    "cpus:1;mem:4096;disk:100",
+    "cpus(slave_public):2;mem(slave_public):512;cpus:1",
+    "cpus(eng):1;mem:16;mem(eng/web):64",
+];
+
+#[derive(Clone, Debug)]
+enum Step {
+    AddAgent(usize, usize),
+    RemoveAgent(usize),
+    AddFramework(usize, u8),
+    UpdateFramework(usize, u8, u8),
+    RemoveFramework(usize),
+    Suppress(usize, u8),
+    Revive(usize, u8),
+    Decline(usize, u64),
+    Recover(usize),
+    Wait(u64),
+}
+
+fn pick(mask: u8) -> BTreeSet<String> {
+    let picked = ROLES.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
+    picked.map(|(_, role)| (*role).to_owned()).collect()
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (agent, framework, mask) = (0..5usize, 0..3usize, 0..16u8);
+    prop_oneof![
+        3 => (agent.clone(), 0..TOTALS.len()).prop_map(|(n, total)| Step::AddAgent(n, total)),
+        1 => agent.prop_map(Step::RemoveAgent),
+        3 => (framework.clone(), mask.clone()).prop_map(|(n, roles)| Step::AddFramework(n, roles)),
+        1 => (framework.clone(), mask.clone(), mask.clone()).prop_map(|(n, a, b)| Step::UpdateFramework(n, a, b)),
+        1 => framework.clone().prop_map(Step::RemoveFramework),
+        1 => (framework.clone(), mask.clone()).prop_map(|(n, roles)| Step::Suppress(n, roles)),
+        1 => (framework, mask).prop_map(|(n, roles)| Step::Revive(n, roles)),
+        6 => (any::<usize>(), prop_oneof![Just(0), 1..4000u64]).prop_map(|(nth, millis)| Step::Decline(nth, millis)),
+        3 => any::<usize>().prop_map(Step::Recover),
+        4 => (1..2500u64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_a_model_that_recomputes_everything(
+        seed in any::<u64>(),
+        steps in proptest::collection::vec(step(), 1..80),
+    ) {
+        let mut model = Model::new(seed);
+        for step in steps {
+            model.apply(step);
+            model.allocate();
+        }
+    }
+}
+
+fn allocate(allocator: &mut Allocator, now: Duration) -> Vec<String> {
+    let mut out = Vec::new();
+    allocator.allocate(Mono(0) + now, &mut out);
+    allocator.check();
+    let mut lines: Vec<_> = out
+        .into_iter()
+        .map(|it| format!("{} {} {} {}", it.framework, it.role, it.agent, it.resources.unallocated()))
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn reserved_resources_go_to_their_role_only() {
+    let mut allocator = Allocator::new(1, INTERVAL);
+    allocator.add_agent(
+        &agent(0),
+        parse("cpus(slave_public):1;mem(slave_public):64"),
+        &BTreeMap::new(),
+        true,
+    );
+    allocator.add_framework(&framework(0), &set(&["*"]), &set(&[]), Capabilities::default(), true);
+    assert!(allocate(&mut allocator, Duration::ZERO).is_empty());
+    allocator.add_framework(&framework(1), &set(&["slave_public"]), &set(&[]), Capabilities::default(), true);
+    assert_eq!(
+        allocate(&mut allocator, Duration::ZERO),
+        [
+            "F1 slave_public S0 cpus(reservations: [(STATIC,slave_public)]):1; mem(reservations: [(STATIC,slave_public)]):64"
+        ]
+    );
+}
+
+#[test]
+fn declined_resources_wait_for_the_tick_after_the_filter() {
+    let check = |refuse: Duration, back_at: Duration| {
+        let mut allocator = Allocator::new(1, INTERVAL);
+        allocator.add_framework(&framework(0), &set(&["a"]), &set(&[]), Capabilities::default(), true);
+        allocator.add_agent(&agent(0), parse("cpus:1;mem:64"), &BTreeMap::new(), true);
+        let mut out = Vec::new();
+        allocator.allocate(Mono(0), &mut out);
+        let now = Mono(0) + Duration::from_millis(300);
+        allocator.decline(now, &framework(0), &agent(0), &out[0].resources, refuse);
+        assert!(allocate(&mut allocator, Duration::from_millis(300)).is_empty());
+        assert_eq!(allocator.next_deadline(), Some(Mono(0) + back_at));
+        assert!(allocate(&mut allocator, back_at - Duration::from_nanos(1)).is_empty());
+        assert_eq!(allocate(&mut allocator, back_at), ["F0 a S0 cpus:1; mem:64"]);
+        assert_eq!(allocator.next_deadline(), None);
+    };
+    check(Duration::ZERO, Duration::from_secs(1));
+    check(Duration::from_millis(10), Duration::from_secs(2));
+    check(Duration::from_secs(3), Duration::from_secs(4));
+    check(Duration::from_millis(4700), Duration::from_secs(5));
+}
+
+#[test]
+fn what_one_declines_the_other_gets_at_once() {
+    let mut allocator = Allocator::new(1, INTERVAL);
+    for n in 0..2 {
+        allocator.add_framework(&framework(n), &set(&["a"]), &set(&[]), Capabilities::default(), true);
+    }
+    allocator.add_agent(&agent(0), parse("cpus:1;mem:64"), &BTreeMap::new(), true);
+    let mut out = Vec::new();
+    allocator.allocate(Mono(0), &mut out);
+    allocator.decline(Mono(0), &out[0].framework, &agent(0), &out[0].resources, Duration::from_secs(5));
+    let other = if out[0].framework == framework(0) { framework(1) } else { framework(0) };
+    assert_eq!(allocate(&mut allocator, Duration::ZERO), [format!("{other} a S0 cpus:1; mem:64")]);
+}
+
+#[test]
+fn more_than_was_refused_is_offered() {
+    let mut allocator = Allocator::new(1, INTERVAL);
+    allocator.add_framework(&framework(0), &set(&["a"]), &set(&[]), Capabilities::default(), true);
+    let used = BTreeMap::from([(framework(0), parse("cpus:1").allocated_to("a"))]);
+    allocator.add_agent(&agent(0), parse("cpus:2;mem:64"), &used, true);
+    let mut out = Vec::new();
+    allocator.allocate(Mono(0), &mut out);
+    assert_eq!(out[0].resources.unallocated(), parse("cpus:1;mem:64"));
+    allocator.decline(Mono(0), &framework(0), &agent(0), &out[0].resources, Duration::from_secs(60));
+    assert!(allocate(&mut allocator, Duration::ZERO).is_empty());
+    allocator.recover(&framework(0), &agent(0), &used[&framework(0)]);
+    assert_eq!(allocate(&mut allocator, Duration::ZERO), ["F0 a S0 cpus:2; mem:64"]);
+}
+
+#[test]
+fn what_a_framework_cannot_deal_with_is_kept_from_it() {
+    let offered = |total: &str, capabilities: Capabilities| {
+        let mut allocator = Allocator::new(1, INTERVAL);
+        allocator.add_framework(&framework(0), &set(&["a"]), &set(&[]), capabilities, true);
+        allocator.add_agent(&agent(0), parse(total), &BTreeMap::new(), true);
+        allocate(&mut allocator, Duration::ZERO).len()
+    };
+    assert_eq!(offered("cpus:1;gpus:1", Capabilities::default()), 0);
+    assert_eq!(offered("cpus:1;gpus:1", Capabilities { gpus: true, ..Capabilities::default() }), 1);
+    assert_eq!(offered("cpus:0.009;mem:31", Capabilities::default()), 0);
+    assert_eq!(offered("cpus:0.01", Capabilities::default()), 1);
+    assert_eq!(offered("mem:32", Capabilities::default()), 1);
+}
+
+#[test]
+fn agents_without_news_are_not_looked_at() {
+    let mut allocator = Allocator::new(1, INTERVAL);
+    allocator.add_framework(&framework(0), &set(&["a"]), &set(&[]), Capabilities::default(), true);
+    for n in 0..100 {
+        allocator.add_agent(&agent(n), parse("cpus:1"), &BTreeMap::new(), true);
+    }
+    assert_eq!(allocate(&mut allocator, Duration::ZERO).len(), 100);
+    assert!(allocator.candidates.is_empty() && allocator.open.is_empty());
+    allocator.recover(&framework(0), &agent(7), &parse("cpus:0.5").allocated_to("a"));
+    assert_eq!(allocator.candidates.len(), 1);
+    assert!(allocator.is_due(Mono(0)));
+    assert_eq!(allocate(&mut allocator, Duration::ZERO).len(), 1);
+    assert!(!allocator.is_due(Mono(0) + Duration::from_secs(99)));
+}
