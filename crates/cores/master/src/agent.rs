@@ -40,6 +40,8 @@ pub struct Agent {
     pub tasks: BTreeSet<(FrameworkId, TaskId)>,
     /// Executors that frameworks brought along. Those of command tasks are not among them, as in Mesos.
     pub executors: BTreeMap<FrameworkId, BTreeMap<ExecutorId, Executor>>,
+    /// Tasks that were to be killed; said again when it comes back with them.
+    pub(crate) killed_tasks: BTreeSet<(FrameworkId, TaskId)>,
     /// When it is unreachable if it does not come back.
     pub(crate) unreachable_at: Option<Mono>,
 }
@@ -57,6 +59,24 @@ impl Agent {
     /// What all frameworks use of it.
     pub fn used_resources(&self) -> Resources {
         self.used.values().fold(Resources::new(), |sum, used| sum + used)
+    }
+
+    /// Whether it has anything of a framework.
+    pub(crate) fn has_framework(&self, id: &FrameworkId) -> bool {
+        let from = (id.clone(), TaskId::from(""));
+        self.used.contains_key(id)
+            || self.executors.contains_key(id)
+            || self.tasks.range(from..).next().is_some_and(|(framework, _)| framework == id)
+    }
+
+    /// Counts `resources` of a framework as used no more.
+    pub(crate) fn release(&mut self, framework: &FrameworkId, resources: &Resources) {
+        if let Some(used) = self.used.get_mut(framework) {
+            used.subtract(resources).expect("what is used of an agent contains its tasks and executors");
+            if used.is_empty() {
+                self.used.remove(framework);
+            }
+        }
     }
 
     /// Whether it is connected.

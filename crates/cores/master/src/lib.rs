@@ -8,15 +8,26 @@
 //! Deliberately absent: sockets, HTTP, encodings, the clock, the store, and whether a call has the member
 //! that its type asks for (the service checks that before it looks at any state).
 
+mod accept;
 mod agent;
+mod calls;
 mod config;
 mod effect;
 mod framework;
 mod input;
+mod invariants;
 mod master;
+mod message;
 mod metrics;
+mod offers;
+mod registration;
 mod registry;
+mod subscription;
 mod task;
+mod timers;
+mod turn;
+mod updates;
+mod validation;
 mod view;
 
 pub use agent::{Agent, Executor, RecoveredAgent, UnreachableAgent};

@@ -1,27 +1,49 @@
 use std::collections::{BTreeMap, VecDeque};
 
+use allocator::Allocator;
 use base::{AgentId, FrameworkId, Mono, Now, OfferId};
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::framework::{Framework, Offer};
-use crate::input::{ConnId, Input};
-use crate::metrics::{Counters, Metrics};
-use crate::registry::RecoverError;
+use crate::input::{ConnId, Input, OperatorCall};
+use crate::metrics::{Counters, TaskReasons};
+use crate::registration::Registrations;
+use crate::registry::{self, RecoverError, RegistryOp};
+use crate::timers::{Timer, Timers};
+use crate::turn::Turn;
 
 /// The master: every framework, agent, task and offer, and what becomes of each input.
+#[derive(Debug)]
 pub struct Master {
     pub(crate) config: Config,
+    pub(crate) started: Mono,
     pub(crate) revision: u64,
     pub(crate) counters: Counters,
+    pub(crate) task_reasons: TaskReasons,
+    pub(crate) allocator: Allocator,
+    pub(crate) timers: Timers,
+
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) completed_frameworks: VecDeque<Framework>,
+    /// Frameworks by their streams.
     pub(crate) streams: BTreeMap<ConnId, FrameworkId>,
+
     pub(crate) agents: BTreeMap<AgentId, Agent>,
     pub(crate) recovered_agents: BTreeMap<AgentId, RecoveredAgent>,
     pub(crate) unreachable_agents: BTreeMap<AgentId, UnreachableAgent>,
+    /// Agents by their connections, also those that are not admitted yet.
+    pub(crate) agent_conns: BTreeMap<ConnId, AgentId>,
+    /// What waits for the registry.
+    pub(crate) registrations: Registrations,
+
     pub(crate) offers: BTreeMap<OfferId, Offer>,
+
+    pub(crate) next_framework: u64,
+    pub(crate) next_agent: u64,
+    pub(crate) next_offer: u64,
+    pub(crate) next_persist: u64,
 }
 
 impl Master {
@@ -35,34 +57,100 @@ impl Master {
         now: Now,
         records: impl IntoIterator<Item = (String, Vec<u8>)>,
     ) -> Result<Self, RecoverError> {
-        let _ = (now, records.into_iter().count());
-        Ok(Self {
-            config,
+        let mut master = Self {
+            allocator: Allocator::new(config.seed, config.allocation_interval),
+            started: now.mono,
             revision: 0,
             counters: Counters::default(),
+            task_reasons: TaskReasons::default(),
+            timers: Timers::default(),
             frameworks: BTreeMap::new(),
             completed_frameworks: VecDeque::new(),
             streams: BTreeMap::new(),
             agents: BTreeMap::new(),
             recovered_agents: BTreeMap::new(),
             unreachable_agents: BTreeMap::new(),
+            agent_conns: BTreeMap::new(),
+            registrations: Registrations::default(),
             offers: BTreeMap::new(),
-        })
+            next_framework: 0,
+            next_agent: 0,
+            next_offer: 0,
+            next_persist: 0,
+            config,
+        };
+        for (key, value) in records {
+            let (id, record) = registry::decode(&key, &value)?;
+            let info = std::sync::Arc::new(record.info.unwrap_or_default());
+            match record.unreachable_since {
+                Some(since) => {
+                    let agent = UnreachableAgent { info, since: base::Wall(since) };
+                    master.unreachable_agents.insert(id, agent);
+                }
+                None => {
+                    let unreachable_at = now.mono + master.config.agent_reregister_timeout;
+                    master.timers.set(unreachable_at, Timer::AgentUnreachable(id.clone()));
+                    master.recovered_agents.insert(id, RecoveredAgent { info, unreachable_at });
+                }
+            }
+        }
+        Ok(master)
     }
 
     /// Takes one input and says what has to be done about it. Never fails half way.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         self.revision += 1;
-        let _ = (now, input, out);
+        let turn = &mut Turn { now, out };
+        match input {
+            Input::SchedulerCall { conn, call, stream_id, principal } => {
+                self.scheduler_call(turn, conn, *call, stream_id, principal);
+            }
+            Input::SchedulerClosed { conn } => {
+                if let Some(id) = self.streams.remove(&conn) {
+                    self.disconnect_framework(turn, &id);
+                }
+            }
+            Input::OperatorCall { conn, call: OperatorCall::Teardown { framework_id } } => {
+                self.operator_teardown(turn, conn, &framework_id);
+            }
+            Input::AgentFrame { conn, body } => self.agent_frame(turn, conn, *body),
+            Input::AgentClosed { conn, silent } => self.agent_closed(turn, conn, silent),
+            Input::Persisted { seq } => self.persisted(turn, seq),
+            Input::Timer => self.run_timers(turn),
+        }
+        self.make_offers(turn);
+    }
+
+    fn run_timers(&mut self, turn: &mut Turn<'_>) {
+        while let Some((at, timer)) = self.timers.pop_due(turn.now.mono) {
+            match timer {
+                Timer::Heartbeat(id) => self.heartbeat(turn, &id, at),
+                Timer::RemoveFramework(id) => {
+                    if self.frameworks.get(&id).is_some_and(|framework| framework.removed_at == Some(at)) {
+                        self.remove_framework(turn, &id);
+                    }
+                }
+                Timer::RescindOffer(id) => {
+                    if self.offers.get(&id).is_some_and(|offer| offer.rescinded_at == Some(at)) {
+                        self.rescind_offer(turn, &id);
+                    }
+                }
+                Timer::AgentUnreachable(id) => self.agent_timeout(turn, &id, at),
+            }
+        }
     }
 
     /// When [`Input::Timer`] is due; `None` if nothing waits for time to pass.
     pub fn next_deadline(&self) -> Option<Mono> {
-        None
+        [self.timers.next(), self.allocator.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Panics if what is known contradicts itself.
-    pub fn check(&self) {}
+    /// Asks for a write to the registry and says under which number.
+    pub(crate) fn persist(&mut self, turn: &mut Turn<'_>, ops: Vec<RegistryOp>) -> u64 {
+        self.next_persist += 1;
+        turn.out.push(Effect::Persist { seq: self.next_persist, ops });
+        self.next_persist
+    }
 
     /// What the master was told at its start.
     pub fn config(&self) -> &Config {
@@ -117,12 +205,5 @@ impl Master {
     /// The outstanding offers to a framework.
     pub fn offers_of<'a>(&'a self, framework: &'a Framework) -> impl Iterator<Item = &'a Offer> {
         framework.offers.iter().filter_map(|id| self.offers.get(id))
-    }
-
-    /// The numbers of `/metrics/snapshot` that the master knows: `master/*`, the frameworks', the
-    /// allocator's. Those of the process and the machine are the service's.
-    pub fn metrics(&self, now: Now) -> Metrics {
-        let _ = now;
-        self.counters.iter().map(|(name, count)| (format!("master/{name}"), count as f64)).collect()
     }
 }

@@ -1,4 +1,4 @@
-use base::{AgentId, FrameworkId, Mono, TaskId};
+use base::{AgentId, FrameworkId, TaskId};
 use mesos_proto::v1::{self, TaskState};
 use resources::Resources;
 
@@ -11,8 +11,6 @@ pub struct Task {
     pub resources: Resources,
     /// Whether the resources are still its own: until it is terminal.
     pub(crate) holds_resources: bool,
-    /// When it was launched through this master, as long as the agent has not said anything about it.
-    pub(crate) launched: Option<Mono>,
 }
 
 impl Task {

@@ -1,14 +1,14 @@
 //! What operators see of the state, as messages of the v1 operator API.
 
-use base::Wall;
 use mesos_proto::v1::master::response::{get_agents, get_frameworks};
 use mesos_proto::v1::scheduler::OfferConstraints;
-use mesos_proto::v1::{AgentInfo, TimeInfo, agent_info};
+use mesos_proto::v1::{AgentInfo, agent_info};
 use resources::{Resources, WireForm};
 
 use crate::agent::Agent;
 use crate::framework::Framework;
 use crate::master::Master;
+use crate::message::time;
 
 impl Agent {
     /// As in GET_AGENTS and AGENT_ADDED.
@@ -74,8 +74,4 @@ impl Master {
     pub fn offered_to(&self, framework: &Framework) -> Resources {
         self.offers_of(framework).fold(Resources::new(), |sum, offer| sum + &offer.resources)
     }
-}
-
-fn time(wall: Wall) -> TimeInfo {
-    TimeInfo { nanoseconds: i64::try_from(wall.0).unwrap_or(i64::MAX) }
 }

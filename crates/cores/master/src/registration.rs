@@ -1,0 +1,651 @@
+//! How agents come, come back, and go. Mesos: `Master::registerSlave`, `Master::reregisterSlave`,
+//! `Master::markUnreachable`, `Master::removeSlave`.
+//!
+//! What the registry has to know first is asked for with [`Effect::Persist`](crate::Effect::Persist) and goes
+//! on in [`Master::persisted`]. Meanwhile the agent's id is busy, and a Hello for it waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use agent_link::{Body, Hello, KillTask, Refused, ShutdownFramework, Welcome};
+use base::{AgentId, ExecutorId, FrameworkId, Mono, TaskId};
+use mesos_proto::v1::framework_info::capability;
+use mesos_proto::v1::{self, AgentInfo, TaskState, task_status};
+use resources::{Resources, WireForm};
+
+use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
+use crate::framework::roles;
+use crate::input::ConnId;
+use crate::master::Master;
+use crate::message::{self, event, published};
+use crate::registry;
+use crate::task::{Task, is_terminal};
+use crate::timers::Timer;
+use crate::turn::Turn;
+use crate::updates::ends_here;
+use crate::validation;
+
+/// What waits for the registry.
+#[derive(Debug, Default)]
+pub(crate) struct Registrations {
+    /// What goes on when a write is durable.
+    waiting: BTreeMap<u64, Next>,
+    /// Agents that are being admitted.
+    admissions: BTreeMap<AgentId, Admission>,
+    /// Agents that are being removed, with the Hello of one that came back meanwhile.
+    departures: BTreeMap<AgentId, Option<Admission>>,
+}
+
+#[derive(Debug)]
+enum Next {
+    Admit(AgentId),
+    Depart(AgentId, Departure),
+}
+
+/// An agent that said Hello.
+#[derive(Debug)]
+struct Admission {
+    /// `None` if it has gone meanwhile.
+    conn: Option<ConnId>,
+    hello: Box<Hello>,
+    /// Whether it has come back, or gets its id now.
+    comes_back: bool,
+}
+
+/// Why an agent goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Departure {
+    /// It was silent for too long, and may come back.
+    Unreachable,
+    /// It is not coming back, for this reason.
+    Removed(String),
+}
+
+impl Master {
+    pub(crate) fn agent_frame(&mut self, turn: &mut Turn<'_>, conn: ConnId, body: Body) {
+        let agent = self.agent_conns.get(&conn).cloned();
+        match (agent, body) {
+            (None, Body::Hello(hello)) => self.hello(turn, conn, Box::new(hello)),
+            (Some(agent), Body::Update(update)) => self.status_update(turn, conn, &agent, update),
+            (Some(agent), Body::ExecutorExited(exited)) => self.executor_exited(turn, &agent, exited),
+            (Some(agent), Body::ExecutorMessage(said)) => self.executor_message(turn, &agent, said),
+            (Some(agent), Body::Goodbye(goodbye)) => {
+                self.counters.count("messages_unregister_slave");
+                self.depart(turn, &agent, Departure::Removed(goodbye.reason));
+            }
+            // A second Hello, a frame before the first, or one that only a master sends.
+            _ => self.counters.count("dropped_messages"),
+        }
+    }
+
+    fn refuse(turn: &mut Turn<'_>, conn: ConnId, reason: String, permanent: bool) {
+        turn.tell_agent(conn, Body::Refused(Refused { reason, permanent }));
+        turn.close(conn);
+    }
+
+    fn hello(&mut self, turn: &mut Turn<'_>, conn: ConnId, hello: Box<Hello>) {
+        let id = hello.agent.as_ref().and_then(|agent| agent.id.as_ref()).map(|id| AgentId::from(&*id.value));
+        self.counters.count(match id {
+            Some(_) => "messages_reregister_slave",
+            None => "messages_register_slave",
+        });
+        if agent_link::negotiate(&hello).is_none() {
+            let (min, max) = (hello.min_version, hello.max_version);
+            let (ours, newest) = (agent_link::MIN_VERSION, agent_link::MAX_VERSION);
+            let reason = format!(
+                "the agent speaks versions {min} to {max} of the agent link, this master {ours} to {newest}"
+            );
+            return Self::refuse(turn, conn, reason, true);
+        }
+        if let Err(reason) = validation::agent::validate(&hello) {
+            return Self::refuse(turn, conn, reason, true);
+        }
+        match id {
+            None => self.register(turn, conn, hello),
+            Some(id) => self.reregister(turn, &id, conn, hello),
+        }
+    }
+
+    fn register(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut hello: Box<Hello>) {
+        let id = AgentId::from(format!("{}-S{}", self.config.info.id, self.next_agent));
+        self.next_agent += 1;
+        let info = hello.agent.get_or_insert_with(AgentInfo::default);
+        info.id = Some(message::agent_id(&id));
+        // An agent that lost its state is a new one; what ran under the old id at this address is gone.
+        let same_address =
+            |agent: &&Agent| agent.info.hostname == info.hostname && agent.info.port == info.port;
+        let old: Vec<AgentId> =
+            self.agents.values().filter(same_address).map(|agent| agent.id.clone()).collect();
+        self.admit_durably(turn, id, conn, hello, false);
+        for id in old {
+            self.depart(
+                turn,
+                &id,
+                Departure::Removed("a new agent registered at the same address".to_owned()),
+            );
+        }
+    }
+
+    fn reregister(&mut self, turn: &mut Turn<'_>, id: &AgentId, conn: ConnId, hello: Box<Hello>) {
+        if let Some(waiting) = self.registrations.departures.get_mut(id) {
+            let new = Admission { conn: Some(conn), hello, comes_back: true };
+            self.agent_conns.insert(conn, id.clone());
+            if let Some(old) = waiting.replace(new).and_then(|old| old.conn) {
+                self.agent_conns.remove(&old);
+                turn.close(old);
+            }
+        } else if let Some(admission) = self.registrations.admissions.get_mut(id) {
+            self.agent_conns.insert(conn, id.clone());
+            admission.hello = hello;
+            if let Some(old) = admission.conn.replace(conn) {
+                self.agent_conns.remove(&old);
+                turn.close(old);
+            }
+        } else if self.agents.contains_key(id) {
+            self.agent_conns.insert(conn, id.clone());
+            self.reconnect(turn, id, conn, &hello);
+        } else if self.recovered_agents.remove(id).is_some() {
+            self.agent_conns.insert(conn, id.clone());
+            self.admit(turn, id, conn, &hello, Return::AfterFailover);
+        } else {
+            self.admit_durably(turn, id.clone(), conn, hello, true);
+        }
+    }
+
+    fn admit_durably(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: AgentId,
+        conn: ConnId,
+        hello: Box<Hello>,
+        comes_back: bool,
+    ) {
+        let info = hello.agent.clone().unwrap_or_default();
+        let seq = self.persist(turn, vec![registry::put_agent(&id, &info, None)]);
+        self.agent_conns.insert(conn, id.clone());
+        self.registrations.waiting.insert(seq, Next::Admit(id.clone()));
+        self.registrations.admissions.insert(id, Admission { conn: Some(conn), hello, comes_back });
+    }
+
+    pub(crate) fn persisted(&mut self, turn: &mut Turn<'_>, seq: u64) {
+        while let Some(entry) = self.registrations.waiting.first_entry().filter(|entry| *entry.key() <= seq) {
+            match entry.remove() {
+                Next::Admit(id) => self.admitted(turn, &id),
+                Next::Depart(id, departure) => self.departed(turn, &id, &departure),
+            }
+        }
+    }
+
+    fn admitted(&mut self, turn: &mut Turn<'_>, id: &AgentId) {
+        let Some(admission) = self.registrations.admissions.remove(id) else { return };
+        let unreachable = self.unreachable_agents.remove(id).is_some();
+        match (admission.conn, admission.comes_back) {
+            (Some(conn), true) if unreachable => {
+                self.admit(turn, id, conn, &admission.hello, Return::Unreachable)
+            }
+            (Some(conn), true) => self.admit(turn, id, conn, &admission.hello, Return::Unknown),
+            (Some(conn), false) => self.admit(turn, id, conn, &admission.hello, Return::New),
+            (None, true) => {
+                // It went again: as if it had been admitted before a failover of this master.
+                let info = Arc::new(admission.hello.agent.unwrap_or_default());
+                self.await_recovered(id, info, turn.now.mono + self.config.agent_silence());
+            }
+            (None, false) => {
+                // It never heard of its id and will ask for another one.
+                self.persist(turn, vec![registry::remove_agent(id)]);
+            }
+        }
+    }
+
+    fn await_recovered(&mut self, id: &AgentId, info: Arc<AgentInfo>, unreachable_at: Mono) {
+        self.timers.set(unreachable_at, Timer::AgentUnreachable(id.clone()));
+        self.recovered_agents.insert(id.clone(), RecoveredAgent { info, unreachable_at });
+    }
+
+    /// Adds an agent with all that it brings along.
+    fn admit(&mut self, turn: &mut Turn<'_>, id: &AgentId, conn: ConnId, hello: &Hello, how: Return) {
+        self.counters.count(match how {
+            Return::New => "slave_registrations",
+            _ => "slave_reregistrations",
+        });
+        let info = hello.agent.clone().unwrap_or_default();
+        let total = total(hello);
+        let brought = self.sort_out(turn, hello);
+        let mut used = BTreeMap::<FrameworkId, Resources>::new();
+        for task in brought.tasks.iter().filter(|task| task.holds_resources) {
+            *used.entry(task.framework_id()).or_default() += &task.resources;
+        }
+        for (framework, _, resources) in &brought.executors {
+            *used.entry(framework.clone()).or_default() += resources;
+        }
+        self.allocator.add_agent(id, total.clone(), &used, true);
+        let (now, is_new) = (turn.now.wall, matches!(how, Return::New));
+        let agent = Agent {
+            id: id.clone(),
+            info: Arc::new(info),
+            version: hello.version.clone(),
+            capabilities: hello.capabilities.clone(),
+            boot_id: hello.boot_id.clone(),
+            conn: Some(conn),
+            active: true,
+            registered: now,
+            reregistered: (!is_new).then_some(now),
+            total,
+            used: BTreeMap::new(),
+            offered: Resources::new(),
+            offers: BTreeSet::new(),
+            tasks: BTreeSet::new(),
+            executors: BTreeMap::new(),
+            killed_tasks: BTreeSet::new(),
+            unreachable_at: None,
+        };
+        self.agents.insert(id.clone(), agent);
+        self.welcome(turn, id, conn, hello);
+        turn.publish(published::agent_added(self.agents[id].view()));
+        for (framework, info, resources) in brought.executors {
+            self.add_executor(id, &framework, info, resources);
+        }
+        for task in brought.tasks {
+            self.adopt(turn, conn, task, how);
+        }
+        self.shut_down(turn, conn, brought.completed);
+    }
+
+    /// Takes a task that came with an agent. Its resources are counted already by the allocator.
+    fn adopt(&mut self, turn: &mut Turn<'_>, conn: ConnId, task: Task, how: Return) {
+        let (framework, id, state) = (task.framework_id(), task.id(), task.state());
+        let was_lost = self.frameworks.get_mut(&framework).is_some_and(|known| {
+            known.completed_tasks.retain(|task| task.id() != id);
+            known.unreachable_tasks.remove(&id).is_some()
+                && !known.has_capability(capability::Type::PartitionAware)
+        });
+        let (agent, executor) = (task.info.agent_id.clone(), task.info.executor_id.clone());
+        self.add_task(turn, task);
+        let text = match how {
+            Return::Unreachable => "Unreachable agent re-reregistered",
+            Return::Unknown => "Unknown agent reregistered",
+            Return::New | Return::AfterFailover => return,
+        };
+        if is_terminal(state) {
+            return;
+        }
+        if was_lost {
+            // The framework was told that it is over; it must not go on without it.
+            return self.kill_again(turn, conn, &framework, &id);
+        }
+        let reason = task_status::Reason::AgentReregistered;
+        let task_id = message::task_id(&id);
+        let mut status = message::status(turn.now.wall, task_id, Some(agent), state, reason, text);
+        status.executor_id = executor;
+        self.send_event(turn, &framework, event::update(status));
+    }
+
+    fn kill_again(&mut self, turn: &mut Turn<'_>, conn: ConnId, framework: &FrameworkId, task: &TaskId) {
+        let kill = KillTask {
+            framework_id: Some(message::framework_id(framework)),
+            task_id: Some(message::task_id(task)),
+            kill_policy: None,
+        };
+        turn.tell_agent(conn, Body::KillTask(kill));
+    }
+
+    fn shut_down(&mut self, turn: &mut Turn<'_>, conn: ConnId, frameworks: BTreeSet<FrameworkId>) {
+        for framework in frameworks {
+            let framework_id = Some(message::framework_id(&framework));
+            turn.tell_agent(conn, Body::ShutdownFramework(ShutdownFramework { framework_id }));
+        }
+    }
+
+    /// A registered agent has a new connection. What it has and what the master thinks it has are compared.
+    /// Mesos: `Master::reconcileKnownSlave`.
+    fn reconnect(&mut self, turn: &mut Turn<'_>, id: &AgentId, conn: ConnId, hello: &Hello) {
+        self.counters.count("slave_reregistrations");
+        let new_total = total(hello);
+        let info = hello.agent.clone().unwrap_or_default();
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        let old_conn = agent.conn.replace(conn);
+        agent.active = true;
+        agent.unreachable_at = None;
+        agent.reregistered = Some(turn.now.wall);
+        agent.version.clone_from(&hello.version);
+        agent.capabilities.clone_from(&hello.capabilities);
+        agent.boot_id.clone_from(&hello.boot_id);
+        let has_new_info = *agent.info != info;
+        let has_new_total = agent.total != new_total;
+        agent.info = Arc::new(info);
+        if let Some(old) = old_conn.filter(|old| *old != conn) {
+            self.agent_conns.remove(&old);
+            turn.close(old);
+        }
+        if has_new_info {
+            let info = self.agents[id].info.clone();
+            self.persist(turn, vec![registry::put_agent(id, &info, None)]);
+        }
+        if has_new_total {
+            self.rescind_offers_of_agent(turn, id);
+            if let Some(agent) = self.agents.get_mut(id) {
+                agent.total.clone_from(&new_total);
+            }
+            self.allocator.set_agent_total(id, new_total);
+        }
+        self.welcome(turn, id, conn, hello);
+        let brought = self.sort_out(turn, hello);
+        self.forget_what_is_missing(turn, id, &brought);
+        for (framework, info, resources) in brought.executors {
+            let executor = ExecutorId::from(info.executor_id.value.as_str());
+            let known = self.agents[id].executors.get(&framework);
+            if known.is_none_or(|executors| !executors.contains_key(&executor)) {
+                self.allocator.charge(&framework, id, &resources);
+                self.add_executor(id, &framework, info, resources);
+            }
+        }
+        for task in brought.tasks {
+            let (framework, task_id) = (task.framework_id(), task.id());
+            if !self.has_task(&framework, &task_id) {
+                if task.holds_resources {
+                    self.allocator.charge(&framework, id, &task.resources);
+                }
+                self.adopt(turn, conn, task, Return::AfterFailover);
+            } else if !task.is_terminal()
+                && self.agents[id].killed_tasks.contains(&(framework.clone(), task_id.clone()))
+            {
+                self.kill_again(turn, conn, &framework, &task_id);
+            }
+        }
+        self.shut_down(turn, conn, brought.completed);
+        self.allocator.set_agent_active(id, true);
+    }
+
+    /// Ends what the master thought an agent has but the agent does not: launches that were lost with the
+    /// connection, and executors.
+    fn forget_what_is_missing(&mut self, turn: &mut Turn<'_>, id: &AgentId, brought: &Brought) {
+        let has: BTreeSet<_> = brought.tasks.iter().map(|task| (task.framework_id(), task.id())).collect();
+        let missing: Vec<_> = self.agents[id].tasks.difference(&has).cloned().collect();
+        for (framework, task) in missing {
+            let known = &self.frameworks[&framework];
+            if !known.tasks[&task].is_terminal() {
+                let is_aware = known.has_capability(capability::Type::PartitionAware);
+                let state = if is_aware { TaskState::TaskDropped } else { TaskState::TaskLost };
+                let reason = task_status::Reason::Reconciliation;
+                self.tell(
+                    turn,
+                    &framework,
+                    &task,
+                    state,
+                    reason,
+                    "Reconciliation: task unknown to the agent",
+                );
+            }
+            self.complete_task(&framework, &task);
+        }
+        let running: BTreeSet<_> = brought
+            .executors
+            .iter()
+            .map(|(framework, info, _)| {
+                (framework.clone(), ExecutorId::from(info.executor_id.value.as_str()))
+            })
+            .collect();
+        let known = self.agents[id].executors.iter();
+        let gone: Vec<_> = known
+            .flat_map(|(framework, all)| all.keys().map(|executor| (framework.clone(), executor.clone())))
+            .filter(|key| !running.contains(key))
+            .collect();
+        for (framework, executor) in gone {
+            self.remove_executor(id, &framework, &executor);
+        }
+    }
+
+    fn welcome(&mut self, turn: &mut Turn<'_>, id: &AgentId, conn: ConnId, hello: &Hello) {
+        let millis = |time: std::time::Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let welcome = Welcome {
+            version: agent_link::negotiate(hello).unwrap_or(agent_link::MAX_VERSION),
+            agent_id: Some(message::agent_id(id)),
+            master_id: self.config.info.id.clone(),
+            heartbeat_millis: millis(self.config.agent_ping_timeout),
+            silence_millis: millis(self.config.agent_silence()),
+        };
+        turn.tell_agent(conn, Body::Welcome(welcome));
+    }
+
+    /// What an agent brings along, by what is to be done with it. Frameworks that are not known are added.
+    fn sort_out(&mut self, turn: &mut Turn<'_>, hello: &Hello) -> Brought {
+        let mut brought = Brought::default();
+        for info in &hello.frameworks {
+            let id = FrameworkId::from(info.id.as_ref().map_or("", |id| &id.value));
+            if self.is_completed(&id) {
+                brought.completed.insert(id);
+            } else if !self.frameworks.contains_key(&id) {
+                self.recover_framework(turn, &id, info);
+            }
+        }
+        for task in &hello.tasks {
+            let id = FrameworkId::from(task.framework_id.value.as_str());
+            match self.frameworks.get(&id) {
+                Some(framework) => brought.tasks.push(adopted(task, &framework.info)),
+                // The agent does not say what framework that is, so nobody can ever take it over.
+                None => {
+                    brought.completed.insert(id);
+                }
+            }
+        }
+        for executor in &hello.executors {
+            let id = FrameworkId::from(executor.framework_id.as_ref().map_or("", |id| &id.value));
+            let (Some(framework), Some(info)) = (self.frameworks.get(&id), &executor.executor) else {
+                continue;
+            };
+            if !is_of_command_task(info, &id, &hello.tasks) {
+                let resources = allocated(&info.resources, &framework.info);
+                brought.executors.push((id, info.clone(), resources));
+            }
+        }
+        brought
+    }
+
+    pub(crate) fn agent_closed(&mut self, turn: &mut Turn<'_>, conn: ConnId, silent: bool) {
+        let Some(id) = self.agent_conns.remove(&conn) else { return };
+        let waiting = [
+            self.registrations.admissions.get_mut(&id),
+            self.registrations.departures.get_mut(&id).and_then(Option::as_mut),
+        ];
+        for admission in waiting.into_iter().flatten().filter(|admission| admission.conn == Some(conn)) {
+            admission.conn = None;
+        }
+        let Some(agent) = self.agents.get_mut(&id).filter(|agent| agent.conn == Some(conn)) else { return };
+        agent.conn = None;
+        agent.active = false;
+        let unreachable_at = turn.now.mono + self.config.agent_silence();
+        agent.unreachable_at = Some(unreachable_at);
+        self.allocator.set_agent_active(&id, false);
+        self.rescind_offers_of_agent(turn, &id);
+        if silent {
+            self.depart(turn, &id, Departure::Unreachable);
+        } else {
+            self.timers.set(unreachable_at, Timer::AgentUnreachable(id));
+        }
+    }
+
+    fn rescind_offers_of_agent(&mut self, turn: &mut Turn<'_>, id: &AgentId) {
+        let offers: Vec<_> = self.agents[id].offers.iter().cloned().collect();
+        for offer in &offers {
+            self.rescind_offer(turn, offer);
+        }
+    }
+
+    pub(crate) fn agent_timeout(&mut self, turn: &mut Turn<'_>, id: &AgentId, at: Mono) {
+        let registered = self.agents.get(id).is_some_and(|agent| agent.unreachable_at == Some(at));
+        let recovered = self.recovered_agents.get(id).is_some_and(|agent| agent.unreachable_at == at);
+        if registered || recovered {
+            self.depart(turn, id, Departure::Unreachable);
+        }
+    }
+
+    /// Asks the registry to let an agent go.
+    fn depart(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: Departure) {
+        if self.registrations.departures.contains_key(id) {
+            return;
+        }
+        let registered = self.agents.get(id).map(|agent| agent.info.clone());
+        let info = registered.or_else(|| self.recovered_agents.get(id).map(|agent| agent.info.clone()));
+        let Some(info) = info else { return };
+        if let Some(agent) = self.agents.get_mut(id) {
+            agent.active = false;
+            agent.unreachable_at = None;
+            let conn = agent.conn.take();
+            self.allocator.set_agent_active(id, false);
+            self.rescind_offers_of_agent(turn, id);
+            if let Some(conn) = conn {
+                self.agent_conns.remove(&conn);
+                turn.close(conn);
+            }
+        }
+        let mut ops = vec![match &departure {
+            Departure::Unreachable => registry::put_agent(id, &info, Some(turn.now.wall)),
+            Departure::Removed(_) => registry::remove_agent(id),
+        }];
+        ops.extend(self.forget_long_unreachable(&departure).map(|id| registry::remove_agent(&id)));
+        let seq = self.persist(turn, ops);
+        self.registrations.waiting.insert(seq, Next::Depart(id.clone(), departure));
+        self.registrations.departures.insert(id.clone(), None);
+    }
+
+    /// Makes room for one more unreachable agent: the one that is for the longest time goes.
+    fn forget_long_unreachable(&mut self, departure: &Departure) -> Option<AgentId> {
+        let is_full = self.unreachable_agents.len() >= self.config.max_unreachable_agents;
+        if !is_full || matches!(departure, Departure::Removed(_)) {
+            return None;
+        }
+        let busy = &self.registrations.admissions;
+        let candidates = self.unreachable_agents.iter().filter(|(id, _)| !busy.contains_key(*id));
+        let (id, _) = candidates.min_by_key(|(_, agent)| agent.since)?;
+        let id = id.clone();
+        self.unreachable_agents.remove(&id);
+        Some(id)
+    }
+
+    fn departed(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: &Departure) {
+        let came_back = self.registrations.departures.remove(id).flatten();
+        let recovered = self.recovered_agents.remove(id);
+        let agent = self.agents.get(id);
+        let info =
+            agent.map(|agent| agent.info.clone()).or(recovered.as_ref().map(|agent| agent.info.clone()));
+        self.counters.count("slave_removals");
+        self.counters.count(match departure {
+            Departure::Unreachable => "slave_removals/reason_unhealthy",
+            Departure::Removed(_) => "slave_removals/reason_unregistered",
+        });
+        if recovered.is_some() {
+            self.counters.count("recovery_slave_removals");
+        }
+        if agent.is_some() {
+            self.end_agent(turn, id, departure);
+        }
+        if let (Departure::Unreachable, Some(info)) = (departure, info) {
+            self.unreachable_agents.insert(id.clone(), UnreachableAgent { info, since: turn.now.wall });
+        }
+        let connected: Vec<_> = self.streams.values().cloned().collect();
+        for framework in connected {
+            self.send_event(turn, &framework, event::agent_failed(id));
+        }
+        if let Some(Admission { conn: Some(conn), hello, .. }) = came_back {
+            self.agent_conns.remove(&conn);
+            self.reregister(turn, id, conn, hello);
+        }
+    }
+
+    /// Takes a registered agent out, with all that is on it.
+    fn end_agent(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: &Departure) {
+        let agent = &self.agents[id];
+        let (state, text) = match departure {
+            Departure::Unreachable => (TaskState::TaskUnreachable, "health check timed out".to_owned()),
+            Departure::Removed(cause) => {
+                (TaskState::TaskLost, format!("Agent {} removed: {cause}", agent.info.hostname))
+            }
+        };
+        let tasks: Vec<_> = agent.tasks.iter().cloned().collect();
+        for (framework, task) in tasks {
+            let known = &self.frameworks[&framework];
+            if ends_here(known.tasks[&task].state()) {
+                self.complete_task(&framework, &task);
+                continue;
+            }
+            let is_aware = known.has_capability(capability::Type::PartitionAware);
+            let state = if is_aware { state } else { TaskState::TaskLost };
+            self.tell(turn, &framework, &task, state, task_status::Reason::AgentRemoved, &text);
+            match departure {
+                Departure::Unreachable => self.set_task_aside(&framework, &task),
+                Departure::Removed(_) => self.complete_task(&framework, &task),
+            }
+        }
+        let executors = self.agents[id].executors.iter();
+        let executors: Vec<_> = executors
+            .flat_map(|(framework, all)| all.keys().map(|executor| (framework.clone(), executor.clone())))
+            .collect();
+        for (framework, executor) in executors {
+            self.remove_executor(id, &framework, &executor);
+        }
+        self.rescind_offers_of_agent(turn, id);
+        self.allocator.remove_agent(id, &[]);
+        self.agents.remove(id);
+        turn.publish(published::agent_removed(id));
+    }
+}
+
+/// Where an agent comes from.
+#[derive(Clone, Copy, Debug)]
+enum Return {
+    /// It registers for the first time.
+    New,
+    /// It was registered, with this master or the one before it, and never given up.
+    AfterFailover,
+    /// It was unreachable.
+    Unreachable,
+    /// It says that it was registered once, but nobody remembers.
+    Unknown,
+}
+
+/// What an agent brings along.
+#[derive(Default)]
+struct Brought {
+    tasks: Vec<Task>,
+    executors: Vec<(FrameworkId, v1::ExecutorInfo, Resources)>,
+    /// Frameworks that are over, or that nobody can take over.
+    completed: BTreeSet<FrameworkId>,
+}
+
+/// All that an agent has, in unallocated form. It is validated.
+fn total(hello: &Hello) -> Resources {
+    let told = if hello.total.is_empty() {
+        hello.agent.as_ref().map_or(&[][..], |agent| &agent.resources)
+    } else {
+        &hello.total
+    };
+    Resources::from_wire(told).unwrap_or_default().unallocated()
+}
+
+/// The resources of a task or executor that an agent brings along. They are validated. Those from before
+/// allocations had roles belong to the framework's first.
+fn allocated(list: &[v1::Resource], framework: &v1::FrameworkInfo) -> Resources {
+    let resources = Resources::from_wire(list).unwrap_or_default();
+    if resources.is_empty() || resources.allocation_role().is_some() {
+        return resources;
+    }
+    resources.allocated_to(roles(framework).first().map_or("*", String::as_str))
+}
+
+fn adopted(task: &v1::Task, framework: &v1::FrameworkInfo) -> Task {
+    let resources = allocated(&task.resources, framework);
+    let mut info = task.clone();
+    info.resources = resources.to_wire(WireForm::Refined);
+    let state = TaskState::try_from(info.state).unwrap_or(TaskState::TaskUnknown);
+    Task { info, resources, holds_resources: !ends_here(state) }
+}
+
+/// Whether an executor is one that the agent made for a command task: it has the task's id, and the task
+/// does not name it.
+fn is_of_command_task(executor: &v1::ExecutorInfo, framework: &FrameworkId, tasks: &[v1::Task]) -> bool {
+    tasks.iter().any(|task| {
+        task.framework_id.value == framework.as_str()
+            && task.task_id.value == executor.executor_id.value
+            && task.executor_id.is_none()
+    })
+}
