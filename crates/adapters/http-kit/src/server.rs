@@ -212,7 +212,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new());
+    // As Mesos and Marathon write their headers: not every client of theirs ignores case.
+    builder.timer(TokioTimer::new()).title_case_headers(true);
     builder
 }
 

@@ -31,7 +31,7 @@ const INBOX: usize = 4096;
 /// How many messages are handled before the documents among them are rendered.
 const BATCH: usize = 512;
 /// How many registry writes may be under way. The core makes one per agent that comes or goes.
-const REGISTRY_QUEUE: usize = 16 * 1024;
+const REGISTRY_QUEUE: usize = 64 * 1024;
 /// How many different documents are kept while nothing changes.
 const KEPT_DOCUMENTS: usize = 64;
 /// How long a request waits for room in the inbox.

@@ -83,7 +83,13 @@ async fn watch(
         beat += period;
         tokio::select! {
             ending = &mut ended => {
-                if let (Ok(Ending::Cut(reason)), Some(sender)) = (ending, Arc::into_inner(sender)) {
+                let reason = match ending {
+                    Ok(Ending::Complete) => return,
+                    Ok(Ending::Cut(reason)) => reason,
+                    // The loop is gone, which is no end that anybody decided on.
+                    Err(_) => "the master is stopping",
+                };
+                if let Some(sender) = Arc::into_inner(sender) {
                     sender.abort(reason);
                 }
                 return;
@@ -137,6 +143,14 @@ mod tests {
             }
         };
         assert_eq!((read, error.to_string()), (BACKLOG, "the body was aborted: too slow".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_dropped_breaks_off() {
+        let (stream, mut body, _told) = stream();
+        drop(stream);
+        let error = body.next().await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "the body was aborted: the master is stopping");
     }
 
     #[tokio::test]
