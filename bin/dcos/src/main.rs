@@ -28,6 +28,7 @@ const STACK: usize = 1024 * 1024;
 fn main() -> ExitCode {
     match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
         Some("container-init") => containers::container_init_main(),
+        Some("executor") => executor::main(std::env::vars_os()),
         _ => command(Arguments::parse().command),
     }
 }

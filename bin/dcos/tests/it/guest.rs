@@ -52,7 +52,8 @@ poweroff -f
 
 #[test]
 fn web_and_memory_hog_run_on_cgroup_v2() {
-    let Some(kernel) = std::env::var_os("DCOS_TEST_KERNEL").map(PathBuf::from).filter(|path| path.is_file()) else {
+    let Some(kernel) = std::env::var_os("DCOS_TEST_KERNEL").map(PathBuf::from).filter(|path| path.is_file())
+    else {
         eprintln!("SKIP the cgroup v2 guest: DCOS_TEST_KERNEL names no kernel (make test fetches one)");
         return;
     };
@@ -111,7 +112,21 @@ fn initramfs(scratch: &Path) -> io::Result<Vec<u8>> {
 
 fn add(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
     // magic, inode, mode, uid, gid, links, mtime, size, device and its special number, name size, checksum
-    let fields = [archive.len() as u32 + 1, mode, 0, 0, 1, 0, content.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0];
+    let fields = [
+        archive.len() as u32 + 1,
+        mode,
+        0,
+        0,
+        1,
+        0,
+        content.len() as u32,
+        0,
+        0,
+        0,
+        0,
+        name.len() as u32 + 1,
+        0,
+    ];
     archive.extend_from_slice(b"070701");
     for field in fields {
         archive.extend_from_slice(format!("{field:08X}").as_bytes());

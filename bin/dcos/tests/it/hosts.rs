@@ -84,8 +84,13 @@ impl Hosts {
     /// Asks the master's Admin Router, from the master's host.
     fn ask(&self, arguments: &[&str], path: &str) -> Option<Value> {
         let url = format!("http://{}{path}", Hosts::address(1));
-        let output: Output =
-            self.command(1).args(["curl", "-sS", "--max-time", "5"]).args(arguments).arg(url).output().unwrap();
+        let output: Output = self
+            .command(1)
+            .args(["curl", "-sS", "--max-time", "5"])
+            .args(arguments)
+            .arg(url)
+            .output()
+            .unwrap();
         serde_json::from_slice(&output.stdout).ok()
     }
 }
@@ -128,15 +133,16 @@ fn one_master_and_two_agents_on_hosts_of_their_own() {
     app["constraints"] = json!([["hostname", "UNIQUE"]]);
     let body = app.to_string();
     eventually("Marathon takes the app", || {
-        let answer =
-            hosts.ask(&["-X", "POST", "-H", "Content-Type: application/json", "-d", &body], "/marathon/v2/apps")?;
+        let answer = hosts
+            .ask(&["-X", "POST", "-H", "Content-Type: application/json", "-d", &body], "/marathon/v2/apps")?;
         (answer["id"] == "/web").then_some(())
     });
     let app = eventually("both instances are healthy", || {
         let app = hosts.ask(&[], "/marathon/v2/apps/web")?["app"].clone();
         (app["tasksHealthy"] == 2).then_some(app)
     });
-    let mut on: Vec<&str> = app["tasks"].as_array().unwrap().iter().filter_map(|t| t["host"].as_str()).collect();
+    let mut on: Vec<&str> =
+        app["tasks"].as_array().unwrap().iter().filter_map(|t| t["host"].as_str()).collect();
     on.sort_unstable();
     assert_eq!(on, [Hosts::address(2), Hosts::address(3)]);
     eventually("the app is routed", || {

@@ -23,7 +23,15 @@ fn an_ordinary_user_gets_plain_processes_and_is_told_so() {
     let state = dir.path().join("state");
     let as_user = |arguments: &[&str]| {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]);
+        command.args([
+            "--reuid",
+            USER,
+            "--regid",
+            USER,
+            "--clear-groups",
+            "--inh-caps=-all",
+            "--bounding-set=-all",
+        ]);
         command.arg(&program).args(arguments).arg("--dir").arg(&state);
         command.env("HOME", dir.path()).env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null());
         command

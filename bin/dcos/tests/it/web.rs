@@ -25,7 +25,9 @@ fn a_killed_instance_is_replaced_and_the_event_stream_says_so() {
     let port = app(&cluster, "web")["tasks"][0]["ports"][0].clone();
     let victim = running(&format!("busybox httpd -f -p {}:{port}", cluster.at(2, 0).ip()));
     let victim = victim.last().expect("the task's process").clone();
-    assert!(std::process::Command::new("kill").args(["-9", &victim.pid.to_string()]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill").args(["-9", &victim.pid.to_string()]).status().unwrap().success()
+    );
     let update = events
         .next(PATIENCE, |name, event| name == "status_update_event" && event["taskStatus"] == "TASK_FAILED")
         .expect("an event of the failure");
@@ -41,7 +43,10 @@ fn a_killed_instance_is_replaced_and_the_event_stream_says_so() {
 
 #[test]
 fn an_app_scales_up_and_down_to_nothing() {
-    let cluster = Cluster::start(DCOS, Options { resources: Some("cpus:4;mem:4096;disk:1024".into()), ..Options::default() });
+    let cluster = Cluster::start(
+        DCOS,
+        Options { resources: Some("cpus:4;mem:4096;disk:1024".into()), ..Options::default() },
+    );
     cluster.create_app(&web("web", 1, "hello"));
     let first = task_ids(&settled(&cluster, "web", 1));
     for instances in [50, 0] {
@@ -58,7 +63,10 @@ fn an_app_scales_up_and_down_to_nothing() {
 
 #[test]
 fn a_rolling_update_under_load_loses_no_request() {
-    let cluster = Cluster::start(DCOS, Options { resources: Some("cpus:4;mem:4096;disk:1024".into()), ..Options::default() });
+    let cluster = Cluster::start(
+        DCOS,
+        Options { resources: Some("cpus:4;mem:4096;disk:1024".into()), ..Options::default() },
+    );
     cluster.create_app(&web("web", 10, "old"));
     let before = task_ids(&settled(&cluster, "web", 10));
     eventually("/service/web/ is routed", || {
@@ -89,7 +97,12 @@ fn a_rolling_update_under_load_loses_no_request() {
             (sum + answered, all)
         })
     });
-    assert!(failures.is_empty(), "{} of {answered} failed: {:#?}", failures.len(), &failures[..failures.len().min(3)]);
+    assert!(
+        failures.is_empty(),
+        "{} of {answered} failed: {:#?}",
+        failures.len(),
+        &failures[..failures.len().min(3)]
+    );
     assert!(answered > 100, "{answered} requests are no load");
     assert_eq!(cluster.request("GET", "/service/web/", None).text().trim(), "new");
 }

@@ -1,0 +1,14 @@
+//! The real program, driven as a user drives it.
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
+
+mod apps;
+mod clusters;
+mod guest;
+mod hosts;
+mod plain;
+mod reasons;
+mod refusals;
+mod survival;
+mod units;
+mod up;
+mod web;
