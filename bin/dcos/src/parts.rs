@@ -1,6 +1,6 @@
 //! What the nodes of a cluster consist of.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use crate::arguments::VERSION;
 
 /// How long Admin Router waits for an upstream to begin its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long tasks go on without their agent: who stops a cluster for a holiday finds them again.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The services of this program.
 #[derive(Debug)]
@@ -35,9 +38,18 @@ impl Parts for Services {
     }
 
     fn agent_node(&self, node: &AgentNode) -> Vec<Part> {
+        let mut agent = agent::Config::new(node.ip, node.master, node.dir.clone());
+        agent.resources = Some(node.resources.clone());
+        agent.ports.clone_from(&node.ports);
+        agent.attributes = Some(node.attributes.clone());
+        agent.public = node.public;
+        agent.recovery_timeout = RECOVERY_TIMEOUT;
         let router = router_config(node.ip.into(), admin_router::AGENT_PORT, Role::Agent, "");
         let router = admin_router::Config { token: node.token.clone().map(Token::new), ..router };
-        vec![self::admin_router(&format!("{} admin-router", node.name), router)]
+        vec![
+            part(&node.name, node.ip.into(), agent.port, agent, agent::run),
+            self::admin_router(&format!("{} admin-router", node.name), router),
+        ]
     }
 
     fn missing_isolation(&self) -> Vec<String> {
@@ -50,8 +62,8 @@ impl Parts for Services {
         missing.into_iter().map(|missing| format!("{}: {}", what(&missing.what), missing.why)).collect()
     }
 
-    fn end_tasks<'a>(&'a self, _ip: Ipv4Addr, _dir: &'a Path) -> EndTasks<'a> {
-        Box::pin(async { Ok(0) })
+    fn end_tasks<'a>(&'a self, dir: &'a Path) -> EndTasks<'a> {
+        Box::pin(async { agent::end_all_tasks(dir).await.map_err(|error| runtime::chain(&error)) })
     }
 }
 

@@ -37,9 +37,9 @@ pub trait Parts: Sync {
     /// What of the isolation of tasks this machine or user does not allow, each with the reason.
     fn missing_isolation(&self) -> Vec<String>;
 
-    /// Ends all tasks of the agent that has this address and directory, with all that belongs to them,
-    /// while it does not run.
-    fn end_tasks<'a>(&'a self, ip: Ipv4Addr, dir: &'a Path) -> EndTasks<'a>;
+    /// Ends all tasks of the agent that has this directory, with all that belongs to them, while it does
+    /// not run.
+    fn end_tasks<'a>(&'a self, dir: &'a Path) -> EndTasks<'a>;
 }
 
 /// A master node to be run.

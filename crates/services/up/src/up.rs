@@ -121,8 +121,7 @@ pub(crate) async fn end_tasks(cluster: &Cluster, dir: &Path, parts: &dyn Parts) 
     for agent in &cluster.agents {
         let dir = agent.dir(dir);
         if dir.exists() {
-            ended +=
-                parts.end_tasks(agent.ip, &dir).await.map_err(|problem| Error::EndTasks { dir, problem })?;
+            ended += parts.end_tasks(&dir).await.map_err(|problem| Error::EndTasks { dir, problem })?;
         }
     }
     Ok(ended)
