@@ -11,7 +11,7 @@ use marathon_core::{Answer, Command, Effect, HealthResult, Input, Marathon, Refu
 use runtime::{Clock, Shutdown};
 use store::Store;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::events::{Hub, KEEP_ALIVE};
 use crate::probes::Prober;
@@ -116,6 +116,8 @@ impl<S: Store> EventLoop<S> {
     /// Runs until shutdown; then everything that was answered is durable.
     pub(crate) async fn run(&mut self, mut inboxes: Inboxes, shutdown: Shutdown) -> Result<(), RecordsError> {
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE);
+        // Not awaited while nobody listens: nothing is to be caught up with then.
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.input(Clock::now(), Input::Tick);
         loop {
             self.begin_commit();

@@ -13,8 +13,6 @@ use http_kit::{Address, Client, ClientConfig, HeaderValue, Request, Timeouts, he
 use marathon_core::{HealthResult, InstanceId, Probe};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::scheduler::chain;
-
 /// Checks that run at the same time. Further ones wait, so that thousands of tasks do not need as many sockets.
 const MAX_RUNNING: usize = 256;
 /// Shorter times in definitions are taken for this.
@@ -208,8 +206,10 @@ async fn http(client: &Client, address: SocketAddr, host: &str, check: &HealthCh
     headers.insert(header::USER_AGENT, HeaderValue::from_static("marathon-health-check"));
     let limit = check.timeout().max(SHORTEST);
     let timeouts = Timeouts { connect: limit, response_head: Some(limit) };
-    let response =
-        client.send(&Address::Tcp(address), request, timeouts).await.map_err(|error| chain(&error))?;
+    let response = client
+        .send(&Address::Tcp(address), request, timeouts)
+        .await
+        .map_err(|error| runtime::chain(&error))?;
     // Marathon: HealthCheckWorker.acceptableResponses
     match response.status().as_u16() {
         200..=399 => Ok(()),

@@ -163,3 +163,86 @@ impl Pending {
 fn size(key: &Key, value: Option<&[u8]>) -> usize {
     key.as_str().len() + value.map_or(0, <[u8]>::len)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use api_marathon::{AppDefinition, AppId};
+    use base::Wall;
+    use store::Memory;
+
+    use super::*;
+
+    async fn load(store: &Memory) -> (Records<Memory>, Vec<Record>) {
+        let term = store.campaign(ELECTION, Duration::from_secs(10)).await.expect("nobody else leads");
+        Records::load(store.clone(), term).await.expect("the store is whole")
+    }
+
+    fn app(id: &str, version: u64, cmd: &str) -> Record {
+        let mut app = AppDefinition::empty(AppId::new(id), "*");
+        (app.version, app.cmd) = (Wall::from_millis(version), Some(cmd.to_owned()));
+        Record::App(app)
+    }
+
+    fn put(record: &Record) -> Write {
+        Write::Put(Box::new(record.clone()))
+    }
+
+    fn by_key(records: Vec<Record>) -> BTreeMap<RecordKey, Record> {
+        records.into_iter().map(|record| (record.key(), record)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_found_however_much_it_is() {
+        let store = Memory::new();
+        let (mut records, found) = load(&store).await;
+        assert!(found.is_empty());
+        // More operations and more bytes than one batch may have.
+        let big = "x".repeat(30_000);
+        let mut expected: Vec<Record> = (0..250).map(|n| app(&format!("/shop/app-{n}"), n, &big)).collect();
+        expected.push(Record::Framework { id: "f".to_owned() });
+        expected.push(Record::Current { id: AppId::new("/shop/app-1"), version: Wall::from_millis(1) });
+        records.write(vec![(Seq(1), expected.iter().map(put).collect())]).await.expect("written");
+        drop(records);
+        let (_, found) = load(&store).await;
+        assert_eq!(by_key(found), by_key(expected));
+    }
+
+    #[tokio::test]
+    async fn the_last_write_of_a_group_holds() {
+        let store = Memory::new();
+        let (mut records, _) = load(&store).await;
+        let first = app("/a", 1, "one");
+        let second = app("/a", 1, "two");
+        let gone = app("/b", 1, "never");
+        let group = vec![
+            (Seq(1), vec![put(&first), put(&gone)]),
+            (Seq(2), vec![put(&second), Write::Delete(gone.key())]),
+        ];
+        records.write(group).await.expect("written");
+        records
+            .write(vec![(Seq(3), vec![Write::Delete(RecordKey::Framework)])])
+            .await
+            .expect("nothing to delete");
+        drop(records);
+        let (mut records, found) = load(&store).await;
+        assert_eq!(found, [second]);
+        records.write(vec![(Seq(4), vec![put(&first)])]).await.expect("versions were read, too");
+        records.write(vec![(Seq(5), vec![Write::Delete(first.key())])]).await.expect("deleted");
+        drop(records);
+        assert!(load(&store).await.1.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_was_deposed_writes_nothing() {
+        let store = Memory::new();
+        let (mut records, _) = load(&store).await;
+        records.term.resign();
+        let refused = records.write(vec![(Seq(1), vec![put(&app("/a", 1, "run"))])]).await;
+        assert!(matches!(refused, Err(RecordsError::Commit(CommitError::Deposed { .. }))), "{refused:?}");
+        drop(records);
+        assert!(load(&store).await.1.is_empty());
+    }
+}

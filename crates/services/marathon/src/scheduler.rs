@@ -140,7 +140,7 @@ pub(crate) async fn run(settings: Settings, to_loop: mpsc::Sender<FromMaster>, m
                 master = leader;
             }
             error => {
-                tracing::warn!(%master, pause = ?pause, error = %chain(&error), "not subscribed with the master");
+                tracing::warn!(%master, pause = ?pause, error = %runtime::chain(&error), "not subscribed with the master");
                 master = settings.master;
             }
         }
@@ -287,17 +287,6 @@ fn redirect(response: &Response) -> Option<SocketAddr> {
     let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
     let (_, rest) = location.split_once("//")?;
     rest.split('/').next()?.parse().ok()
-}
-
-/// The error with all its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

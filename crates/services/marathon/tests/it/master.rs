@@ -41,6 +41,8 @@ struct State {
     calls: Vec<Call>,
     /// Where the agent says that it is.
     host: String,
+    /// What the master promises, and does not keep.
+    heartbeat_seconds: f64,
 }
 
 struct Stream {
@@ -53,7 +55,7 @@ impl Master {
     pub(crate) async fn start(cpus: f64) -> Master {
         let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).await.expect("a free port");
         let Address::Tcp(address) = *listener.address() else { unreachable!("bound to TCP") };
-        let state = State { cpus, host: "127.0.0.1".to_owned(), ..State::default() };
+        let state = State { cpus, host: "127.0.0.1".to_owned(), heartbeat_seconds: 15.0, ..State::default() };
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let master = Master { address, state: Arc::new(Mutex::new(state)), stop };
         let handler = {
@@ -75,6 +77,11 @@ impl Master {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test panics with it locked")
+    }
+
+    /// Promises heartbeats at this interval, without sending any.
+    pub(crate) fn promise_heartbeats(&self, seconds: f64) {
+        self.lock().heartbeat_seconds = seconds;
     }
 
     /// Breaks the stream, as a master does that dies.
@@ -142,6 +149,7 @@ impl Master {
         assert_eq!(call.framework_id, subscribe.framework_info.id, "both ids are the same");
         let (sender, body) = Body::channel(4096);
         let mut state = self.lock();
+        let heartbeat_seconds = state.heartbeat_seconds;
         state.streams += 1;
         let id = format!("stream-{}", state.streams);
         state.stream = Some(Stream { id: id.clone(), sender: Arc::new(sender) });
@@ -152,7 +160,7 @@ impl Master {
         state.send(&Event {
             subscribed: Some(event::Subscribed {
                 framework_id,
-                heartbeat_interval_seconds: Some(15.0),
+                heartbeat_interval_seconds: Some(heartbeat_seconds),
                 master_info: None,
             }),
             ..typed(event::Type::Subscribed)

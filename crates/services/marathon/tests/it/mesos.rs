@@ -1,7 +1,9 @@
 //! The conversation with the master, and what survives the end of the service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use http_kit::{Address, Listener, Peer, Request, StatusCode, respond};
 use mesos_proto::v1::scheduler::call;
 use serde_json::json;
 
@@ -80,6 +82,39 @@ async fn a_silent_master_counts_as_gone() {
     assert_eq!(service.get("/v2/info").await["frameworkId"], json!(null));
     let (status, _) = service.post("/v2/apps", r#"{"id": "/web", "cmd": "run"}"#).await;
     assert_eq!(status, 201);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_without_heartbeats_is_left() {
+    let dir = Dir::new();
+    let master = Master::start(100.0).await;
+    master.promise_heartbeats(0.05);
+    let service = Service::start_with(&dir, master.address, |config| config.missed_heartbeats = 2).await;
+    until("it subscribes again and again", async || master.subscriptions() >= 3).await;
+    master.promise_heartbeats(15.0);
+    let (status, _) = service.post("/v2/apps", r#"{"id": "/web", "cmd": "run", "cpus": 0.1}"#).await;
+    assert_eq!(status, 201);
+    service.no_deployments().await;
+    assert_eq!(master.tasks().len(), 1);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_leads_to_its_leader() {
+    let dir = Dir::new();
+    let master = Master::start(100.0).await;
+    let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let Address::Tcp(standby) = *listener.address() else { unreachable!("bound to TCP") };
+    let location = format!("//{}/api/v1/scheduler", master.address);
+    let handler = move |_request: Request, _peer: Peer| {
+        let answer = respond::redirect(StatusCode::TEMPORARY_REDIRECT, &location);
+        async move { answer }
+    };
+    tokio::spawn(http_kit::serve(listener, Arc::new(handler), std::future::pending()));
+    let service = Service::start(&dir, standby).await;
+    service.deploy(r#"{"id": "/web", "cmd": "run", "cpus": 0.1}"#).await;
+    assert_eq!(master.tasks().len(), 1);
     service.stop().await;
 }
 
