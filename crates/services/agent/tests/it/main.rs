@@ -1,0 +1,7 @@
+//! The agent with real containers and executors, under a master that does as the test says.
+
+mod http;
+mod master;
+mod node;
+mod restart;
+mod tasks;

@@ -1,0 +1,148 @@
+//! The agent goes away and comes back; tasks do not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mesos_proto::v1::TaskState;
+
+use crate::master::{Master, Session, task};
+use crate::node::{Dir, Node, config, eventually};
+
+async fn start_tasks(session: &mut Session, count: usize) -> BTreeMap<String, u32> {
+    let ids: Vec<String> = (0..count).map(|n| format!("t{n}")).collect();
+    ids.iter().for_each(|id| session.run(task(id, "sleep 1000")));
+    let mut pids = BTreeMap::new();
+    for id in ids {
+        let running = session.until(&id, TaskState::TaskRunning).await;
+        pids.insert(id, running.container_status.unwrap().executor_pid.unwrap());
+    }
+    pids
+}
+
+/// The states that Hello tells, by task.
+fn told(session: &Session) -> BTreeMap<String, TaskState> {
+    session.hello.tasks.iter().map(|task| (task.task_id.value.clone(), task.state())).collect()
+}
+
+async fn pids(node: &Node) -> BTreeMap<String, u32> {
+    let containers = node.json("/containers").await;
+    let pid = |container: &serde_json::Value| {
+        let id = container["executor_id"].as_str().unwrap().to_owned();
+        (id, container["status"]["executor_pid"].as_u64().unwrap() as u32)
+    };
+    containers.as_array().unwrap().iter().map(pid).collect()
+}
+
+#[tokio::test]
+async fn tasks_outlive_the_agent_however_it_ends() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let config = config(&dir, &master);
+    let mut node = Node::start(config.clone()).await;
+    let mut session = master.session().await;
+    let started = start_tasks(&mut session, 10).await;
+    for round in 0..6 {
+        match round % 2 {
+            0 => node.abort().await,
+            _ => node.stop().await,
+        }
+        drop(session);
+        node = Node::start(config.clone()).await;
+        session = master.session().await;
+        let told = told(&session);
+        assert_eq!(told.len(), started.len(), "round {round}");
+        assert!(told.values().all(|state| *state == TaskState::TaskRunning), "round {round}: {told:?}");
+        assert_eq!(session.hello.executors.len(), started.len());
+        assert_eq!(pids(&node).await, started, "round {round}");
+    }
+    for id in started.keys() {
+        session.kill(id);
+        session.until(id, TaskState::TaskKilled).await;
+    }
+    eventually("nothing is left", async || node.containers_left() == 0).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_end_while_the_agent_is_away_is_told_when_it_is_back() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let config = config(&dir, &master);
+    let node = Node::start(config.clone()).await;
+    let mut session = master.session().await;
+    let flag = dir.0.join("flag");
+    session.run(task("ends", &format!("until test -e {}; do sleep 0.05; done; exit 5", flag.display())));
+    session.run(task("dies", "sleep 1000"));
+    session.until("ends", TaskState::TaskRunning).await;
+    let dies = session.until("dies", TaskState::TaskRunning).await;
+    node.abort().await;
+    drop(session);
+    std::fs::write(&flag, "").unwrap();
+    let pid =
+        rustix::process::Pid::from_raw(dies.container_status.unwrap().executor_pid.unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let node = Node::start(config).await;
+    let mut session = master.session().await;
+    assert_eq!(told(&session).len(), 2);
+    let ended = session.until("ends", TaskState::TaskFailed).await;
+    assert_eq!(ended.message(), "Command exited with status 5");
+    session.until("dies", TaskState::TaskFailed).await;
+    eventually("nothing is left", async || node.containers_left() == 0).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_killed_while_it_launches_loses_no_task() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let mut config = config(&dir, &master);
+    config.executor_reregistration_timeout = Duration::from_secs(3);
+    let mut node = Node::start(config.clone()).await;
+    let mut session = master.session().await;
+    for round in 0..8u64 {
+        let id = format!("t{round}");
+        session.run(task(&id, "sleep 1000"));
+        // Somewhere between the record and TASK_RUNNING.
+        tokio::time::sleep(Duration::from_millis(round * 4)).await;
+        node.abort().await;
+        drop(session);
+        node = Node::start(config.clone()).await;
+        session = master.session().await;
+        if !told(&session).contains_key(&id) {
+            continue;
+        }
+        // It runs, or its end is told: nothing else.
+        loop {
+            let status = session.update(&id).await;
+            session.acknowledge(&status);
+            if status.state() == TaskState::TaskRunning || agent_core::is_terminal(status.state()) {
+                break;
+            }
+        }
+    }
+    let alive = pids(&node).await;
+    let known = node.json("/state").await;
+    let executors =
+        known["frameworks"].as_array().unwrap().iter().map(|f| f["executors"].as_array().unwrap().len());
+    assert_eq!(
+        executors.sum::<usize>(),
+        alive.len(),
+        "each executor has its container and the other way round"
+    );
+    eventually("no container without an executor", async || node.containers_left() == alive.len()).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn all_tasks_end_with_the_agent_if_that_is_wanted() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let mut config = config(&dir, &master);
+    config.end_tasks_at_shutdown = true;
+    let node = Node::start(config.clone()).await;
+    let mut session = master.session().await;
+    start_tasks(&mut session, 3).await;
+    node.stop().await;
+    for n in 0..3 {
+        session.until(&format!("t{n}"), TaskState::TaskKilled).await;
+    }
+    drop(session);
+    assert_eq!(agent::end_all_tasks(&dir.0).await.unwrap(), 0, "nothing was left to end");
+}
