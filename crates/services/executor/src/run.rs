@@ -105,6 +105,8 @@ impl Executor {
         }
         if self.agent.wants_subscription(now.mono) {
             let call = self.subscription();
+            // Those made from now on are not in it and are sent by themselves.
+            self.task.updates.all_sent(now.mono);
             if let Some(news) = self.agent.subscribe(now.mono, &call) {
                 self.heard(news);
             }
@@ -314,7 +316,6 @@ impl Executor {
             event::Type::Subscribed => {
                 let Some(subscribed) = event.subscribed else { return };
                 self.agent.subscribed();
-                self.task.updates.all_sent(self.now().mono);
                 let killing = capability::Type::TaskKillingState;
                 let framework = &subscribed.framework_info;
                 let killing_state = framework.capabilities.iter().any(|found| found.r#type() == killing);
