@@ -2,11 +2,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::ContainerId;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
 
 use crate::cgroup::{Group, GroupError, Hierarchy};
@@ -253,13 +255,14 @@ impl Containers {
         }
     }
 
-    /// Waits until the process has ended; at once if it is gone already.
+    /// Waits until the process has ended; at once if it is gone already. Its exit status is kept for others
+    /// who wait until [`Containers::destroy`] takes it.
     pub async fn wait(&self, process: &ProcessIdentity) -> Exit {
         let Ok(Some(pidfd)) = process.open() else { return Exit::Unknown };
         let Ok(pidfd) = process::watch(pidfd) else { return Exit::Unknown };
         // An error means that the runtime goes away.
         let _ = pidfd.readable().await;
-        process::reap(pidfd.get_ref())
+        process::exit(pidfd.get_ref())
     }
 
     /// Ends every process of the container, waits until they are gone, and removes its groups and files.
@@ -270,14 +273,23 @@ impl Containers {
         }
         let timeout = self.shared.config.destroy_timeout;
         let deadline = tokio::time::Instant::now() + timeout;
-        let init = self.end_init(container_id, deadline).await?;
+        let (init, pidfd) = match self.end_init(container_id, deadline).await? {
+            Some((init, pidfd)) => (Some(init), pidfd),
+            None => (None, None),
+        };
         // The kernel removes what is killed within microseconds to milliseconds.
         let mut pause = Duration::from_micros(200);
         loop {
             let (shared, id, init) = (Arc::clone(&self.shared), container_id.clone(), init.clone());
             let left = tokio::task::spawn_blocking(move || shared.clear(&id, init.as_ref())).await;
             match left.map_err(|_| DestroyError::Cancelled)?? {
-                None => return Ok(()),
+                None => {
+                    // Last, so that whoever waits for the init has seen how it ended.
+                    if let Some(pidfd) = pidfd {
+                        process::reap(pidfd.get_ref());
+                    }
+                    return Ok(());
+                }
                 Some(what) if tokio::time::Instant::now() >= deadline => {
                     let container_id = container_id.clone();
                     return Err(DestroyError::Survives { container_id, after: timeout, what });
@@ -288,18 +300,21 @@ impl Containers {
         }
     }
 
-    /// Kills the init, and with it its pid namespace, and takes its exit status so that no zombie stays.
+    /// Kills the init, and with it its pid namespace, and waits for its end. Gives back who it was, and a
+    /// handle if it has yet to be reaped.
     async fn end_init(
         &self,
         container_id: &ContainerId,
         deadline: tokio::time::Instant,
-    ) -> Result<Option<ProcessIdentity>, DestroyError> {
+    ) -> Result<Option<(ProcessIdentity, Option<AsyncFd<OwnedFd>>)>, DestroyError> {
         let failed = |attempt| {
             let container_id = container_id.clone();
             move |source| DestroyError::Io { attempt, container_id, source }
         };
         let Some(process) = self.shared.read_state(container_id.as_str()) else { return Ok(None) };
-        let Some(pidfd) = process.open().map_err(failed("open the init"))? else { return Ok(Some(process)) };
+        let Some(pidfd) = process.open().map_err(failed("open the init"))? else {
+            return Ok(Some((process, None)));
+        };
         if self.shared.config.isolation == Isolation::Plain {
             let (shared, id, init) = (Arc::clone(&self.shared), container_id.clone(), process.clone());
             let stopped = tokio::task::spawn_blocking(move || {
@@ -316,8 +331,7 @@ impl Containers {
                 what: format!("process {}", process.pid),
             });
         }
-        process::reap(pidfd.get_ref());
-        Ok(Some(process))
+        Ok(Some((process, Some(pidfd))))
     }
 
     /// Every container on this machine that belongs to this configuration, in the order of their ids.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
@@ -81,10 +81,18 @@ pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { Ok(AsyncFd::register_with_interest(pidfd, Interest::READABLE)?) }
 }
 
-/// Takes the exit status of an ended process if it is our child, so that no zombie stays.
-pub(crate) fn reap(pidfd: &OwnedFd) -> Exit {
-    use std::os::fd::AsFd;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+/// How an ended process ended, if it is our child. It stays a zombie until [`reap`].
+pub(crate) fn exit(pidfd: &OwnedFd) -> Exit {
+    take(pidfd, WaitIdOptions::NOWAIT)
+}
+
+/// Takes an ended process' status if it is our child, so that no zombie stays.
+pub(crate) fn reap(pidfd: &OwnedFd) {
+    take(pidfd, WaitIdOptions::empty());
+}
+
+fn take(pidfd: &OwnedFd, more: WaitIdOptions) -> Exit {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | more;
     match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options) {
         Ok(Some(status)) if status.exited() => Exit::Code(status.exit_status().unwrap_or(0)),
         Ok(Some(status)) => status.terminating_signal().map_or(Exit::Unknown, Exit::Signal),

@@ -109,7 +109,7 @@ fn unescape(path: &str) -> String {
 /// are leaves and everything above them stays empty.
 pub(crate) fn prepare(hierarchies: &mut Vec<Hierarchy>, root: &Path) -> Vec<Missing> {
     let mut missing = Vec::new();
-    hierarchies.retain_mut(|hierarchy| match make_root(hierarchy, root, &mut missing) {
+    hierarchies.retain_mut(|hierarchy| match make_root_surely(hierarchy, root, &mut missing) {
         Ok(()) => true,
         Err(error) => {
             let what = format!("cgroup tree {}", hierarchy.mount.display());
@@ -129,6 +129,17 @@ pub(crate) fn prepare(hierarchies: &mut Vec<Hierarchy>, root: &Path) -> Vec<Miss
 
 fn what(controller: Controller) -> String {
     format!("cgroup controller {}", controller.name())
+}
+
+/// A parent that agents share may be removed by one of them just when another makes its own group in it.
+fn make_root_surely(hierarchy: &mut Hierarchy, root: &Path, missing: &mut Vec<Missing>) -> io::Result<()> {
+    for _ in 0..9 {
+        match make_root(hierarchy, root, missing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+    make_root(hierarchy, root, missing)
 }
 
 fn make_root(hierarchy: &mut Hierarchy, root: &Path, missing: &mut Vec<Missing>) -> io::Result<()> {

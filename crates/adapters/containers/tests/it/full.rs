@@ -164,7 +164,9 @@ fn killing_the_init_ends_everything_in_it() {
         eventually("all started", || scene.members(&id).len() >= 10).await;
         let pid = rustix::process::Pid::from_raw(launched.process.pid as i32).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        assert_eq!(scene.containers.wait(&launched.process).await, Exit::Signal(9));
+        for _ in 0..2 {
+            assert_eq!(scene.containers.wait(&launched.process).await, Exit::Signal(9));
+        }
         assert_eq!(scene.members(&id), [0u32; 0]);
         scene.containers.destroy(&id).await.unwrap();
         scene.containers.destroy(&id).await.expect("once more is no error");
@@ -189,7 +191,11 @@ fn another_agent_finds_and_ends_a_container_by_its_id() {
         assert_eq!(found.len(), 1);
         assert_eq!((&found[0].container_id, found[0].alive), (&id, true));
         assert_eq!(found[0].process, Some(launched.process.clone()));
-        restarted.destroy(&id).await.unwrap();
+        // Who waits while it is destroyed learns how it ended.
+        let (exit, destroyed) =
+            tokio::join!(scene.containers.wait(&launched.process), restarted.destroy(&id));
+        destroyed.unwrap();
+        assert_eq!(exit, Exit::Signal(9));
         assert!(!launched.process.is_alive());
         assert_eq!(restarted.wait(&launched.process).await, Exit::Unknown);
     });
@@ -206,10 +212,8 @@ fn a_group_without_a_record_is_found_and_ended() {
         fs::remove_dir_all(scene.config.runtime_dir.join(id.as_str())).unwrap();
         let found = scene.containers.list().unwrap();
         assert_eq!((found.len(), &found[0].process, found[0].alive), (1, &None, false));
-        let waiting = scene.containers.wait(&launched.process);
-        let (exit, destroyed) = tokio::join!(waiting, scene.containers.destroy(&id));
-        destroyed.unwrap();
-        assert_eq!(exit, Exit::Signal(9));
+        scene.containers.destroy(&id).await.unwrap();
+        assert_eq!(scene.containers.wait(&launched.process).await, Exit::Signal(9));
     });
     scene.assert_gone(&id);
 }
