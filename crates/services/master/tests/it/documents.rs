@@ -167,6 +167,7 @@ async fn tasks_are_sorted_and_paged() {
     let master = start().await;
     let (_agent, agent_id) = {
         let mut hello = hello("127.0.0.1", AGENT);
+        hello.agent.as_mut().unwrap().id = Some(v1::AgentId { value: "old-S0".to_owned() });
         let framework_id = Some(v1::FrameworkId { value: "old-0000".to_owned() });
         hello.frameworks.push(v1::FrameworkInfo {
             id: framework_id,
@@ -212,6 +213,7 @@ fn known_task(id: &str, timestamp: f64) -> v1::Task {
         name: id.to_owned(),
         task_id: v1::TaskId { value: id.to_owned() },
         framework_id: v1::FrameworkId { value: "old-0000".to_owned() },
+        agent_id: v1::AgentId { value: "old-S0".to_owned() },
         state: TaskState::TaskRunning as i32,
         resources: vec![allocated("cpus", 0.1), allocated("mem", 32.0)],
         statuses: vec![v1::TaskStatus {
