@@ -8,6 +8,7 @@ use api_marathon::ApiError;
 use base::Now;
 use http_kit::Body;
 use marathon_core::{Answer, Command, Effect, HealthResult, Input, Marathon, Refusal, ReqId, Seq, Write};
+use mesos_proto::v1::FrameworkId;
 use runtime::{Clock, Shutdown};
 use store::Store;
 use tokio::sync::{mpsc, oneshot};
@@ -234,7 +235,12 @@ impl<S: Store> EventLoop<S> {
         for effect in out.drain(..) {
             match effect {
                 Effect::Persist(seq, writes) => self.writes.push((seq, writes)),
-                Effect::Send(call) => self.calls.send(call),
+                Effect::Send(mut call) => {
+                    // The core knows one framework only, so that its calls do not say which.
+                    let id = self.core.framework_id().map(|id| FrameworkId { value: id.to_owned() });
+                    call.framework_id = call.framework_id.take().or(id);
+                    self.calls.send(call);
+                }
                 Effect::StartHealthChecks(probe) => self.prober.start(probe),
                 Effect::StopHealthChecks(instance) => self.prober.stop(&instance),
                 Effect::Publish(event) => self.hub.publish(&event),
