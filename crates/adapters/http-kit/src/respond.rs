@@ -38,11 +38,11 @@ pub fn json_bytes(status: StatusCode, body: impl Into<Bytes>) -> Response {
     bytes(status, "application/json", body)
 }
 
-/// A redirect to a location, which must be ASCII without control characters: percent-encode what a
-/// client wrote.
+/// A redirect to a location, which must be without control characters: percent-encode what did not
+/// come out of a request's own target.
 pub fn redirect(status: StatusCode, location: &str) -> Response {
     let mut response = self::status(status);
-    match HeaderValue::from_str(location) {
+    match HeaderValue::from_bytes(location.as_bytes()) {
         Ok(location) => {
             response.headers_mut().insert(LOCATION, location);
             response

@@ -143,7 +143,6 @@ impl Front {
         let until = tokio::time::Instant::now() + PATIENCE;
         let mut tried: Vec<SocketAddr> = Vec::new();
         loop {
-            tables.mark_unchanged();
             *request.uri_mut() = match upstream.path_and_query.parse() {
                 Ok(uri) => uri,
                 // A part of a valid target is one, too: this is for the compiler.
@@ -235,14 +234,15 @@ async fn next_upstream(
     until: tokio::time::Instant,
 ) -> Option<Upstream> {
     loop {
-        // An error means that the router is ending.
-        tokio::time::timeout_at(until, tables.changed()).await.ok()?.ok()?;
+        // The newest first: it may be newer than the one that the request was routed by.
         let table = Arc::clone(&tables.borrow_and_update());
         if let Decision::Forward(upstream) = asked.route(&table)
             && upstream.addresses.iter().any(|address| !tried.contains(address))
         {
             return Some(upstream);
         }
+        // An error means that the router is ending.
+        tokio::time::timeout_at(until, tables.changed()).await.ok()?.ok()?;
     }
 }
 
@@ -274,10 +274,15 @@ fn hide_credentials(headers: &mut HeaderMap, table: &Table) {
     if table.asks_for_token() {
         headers.remove(AUTHORIZATION);
     }
-    let is_ours = |cookie: &str| COOKIES.iter().any(|name| cookie.split('=').next() == Some(name));
-    let Some(cookies) = headers.get(COOKIE).and_then(|value| value.to_str().ok()) else { return };
-    let kept: Vec<&str> = cookies.split(';').map(str::trim).filter(|cookie| !is_ours(cookie)).collect();
-    match HeaderValue::from_str(&kept.join("; ")) {
+    // By bytes: a cookie that is no text must not carry ours along.
+    let is_ours = |cookie: &[u8]| {
+        let name = cookie.split(|byte| *byte == b'=').next().unwrap_or(cookie).trim_ascii();
+        COOKIES.iter().any(|ours| name == ours.as_bytes())
+    };
+    let cookies: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
+    let cookies = cookies.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let kept: Vec<&[u8]> = cookies.map(<[u8]>::trim_ascii).filter(|cookie| !is_ours(cookie)).collect();
+    match HeaderValue::from_bytes(&kept.join(&b"; "[..])) {
         Ok(cookies) if !kept.is_empty() => headers.insert(COOKIE, cookies),
         _ => headers.remove(COOKIE),
     };
@@ -305,4 +310,42 @@ fn failed(name: &str, undelivered: &Undelivered) -> Response {
     };
     let tried = if *tried > 1 { format!(" (the last of {tried} instances tried)") } else { String::new() };
     respond::text(status, format!("{title}: {name}: {error}{tried}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use router_core::{Auth, Role, Site, Version};
+
+    use super::*;
+
+    #[test]
+    fn services_keep_their_own_cookies_and_credentials() {
+        let check =
+            |token: Option<&str>, cookies: &[&[u8]], expect: Option<&[u8]>, keeps_authorization: bool| {
+                let version = ["1", "open", "", ""].map(str::to_owned);
+                let [version, variant, image_commit, bootstrap_id] = version;
+                let site = Site {
+                    ip: [127, 0, 0, 1].into(),
+                    port: 80,
+                    role: Role::Agent,
+                    version: Version { version, variant, image_commit, bootstrap_id },
+                    cluster_id: String::new(),
+                    auth: Auth::new(token.map(str::to_owned)),
+                };
+                let mut headers = HeaderMap::new();
+                headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic x"));
+                for cookie in cookies {
+                    headers.append(COOKIE, HeaderValue::from_bytes(cookie).unwrap());
+                }
+                hide_credentials(&mut headers, &Table::build(&Arc::new(site), None, None));
+                assert_eq!(headers.get(COOKIE).map(HeaderValue::as_bytes), expect, "{cookies:?}");
+                assert_eq!(headers.contains_key(AUTHORIZATION), keeps_authorization);
+            };
+        check(None, &[], None, true);
+        check(Some("t"), &[b"a=b"], Some(b"a=b"), false);
+        check(None, &[b"dcos-acs-auth-cookie=t"], None, true);
+        check(None, &[b"a=\xff; dcos-acs-auth-cookie = t;c"], Some(b"a=\xff; c"), true);
+        check(None, &[b"a=b", b"dcos-acs-info-cookie=i;c=d"], Some(b"a=b; c=d"), true);
+        check(None, &[b"dcos-acs-auth-cookie2=t"], Some(b"dcos-acs-auth-cookie2=t"), true);
+    }
 }

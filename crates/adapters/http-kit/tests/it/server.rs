@@ -48,6 +48,8 @@ async fn raw_requests() {
     check("PUT / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400", "").await;
     check(&format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(10_000)), "HTTP/1.1 431", "").await;
     check(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(21)), "HTTP/1.1 431", "").await;
+    // Kept alive, and closed after the time that a next head may take.
+    check("GET /kept HTTP/1.1\r\n\r\n", ok, "GET /kept ").await;
     // Both are cut off in time: a head that never ends, and silence.
     check("GET / HTTP/1.1\r\n", "", "").await;
     check("", "", "").await;
