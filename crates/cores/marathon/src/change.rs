@@ -47,11 +47,6 @@ impl Marathon {
         }
 
         self.next_version(now.wall);
-        let reason =
-            if change.instead_of.is_some() { "rolled back" } else { "cancelled by another deployment" };
-        for id in &in_the_way {
-            self.fail_deployment(now, id, reason);
-        }
         let result = DeploymentResult { deployment_id: self.rng.uuid(), version };
         let shown = self.shown(&change, &after);
         if let Some(caller) = &change.caller {
@@ -67,6 +62,12 @@ impl Marathon {
             }
         }
         let record = self.store(&result, after);
+        // Behind the new one: wherever a crash cuts these writes off, one of the deployments is there.
+        let reason =
+            if change.instead_of.is_some() { "rolled back" } else { "cancelled by another deployment" };
+        for id in &in_the_way {
+            self.fail_deployment(now, id, reason);
+        }
         self.publish(now, EventKind::GroupChangeSuccess { group_id: AppId::root(), version });
         if record.plan.steps.is_empty() {
             let plan = Arc::new(deploy::plan_of(&record));
@@ -159,7 +160,8 @@ impl Marathon {
         change.targets.keys().filter_map(|id| after.get(id).cloned().unwrap_or_else(|| current(id))).collect()
     }
 
-    /// Stores the new definitions and makes the plan for them.
+    /// Stores the new definitions and makes the plan for them. The order of the writes matters: the definitions, then
+    /// the deployment, which [`Marathon::recover`] takes for decided, then what it decides.
     fn store(
         &mut self,
         result: &DeploymentResult,
@@ -179,13 +181,9 @@ impl Marathon {
                 from.insert(id.clone(), before);
             }
             app.current = definition.clone();
-            let Some(definition) = definition else {
-                self.gate.delete(Key::Current(id));
-                continue;
-            };
+            let Some(definition) = definition else { continue };
             app.versions.insert(definition.version, Arc::clone(&definition));
             self.gate.put(Record::App((*definition).clone()));
-            self.gate.put(Record::Current { id: id.clone(), version: definition.version });
             if app.is_mixed(&definition) {
                 mixed.insert(id.clone());
             }
@@ -198,7 +196,14 @@ impl Marathon {
             step: 0,
             changes,
         };
-        for id in record.changes.keys() {
+        if !record.plan.steps.is_empty() {
+            self.gate.put(Record::Deployment(record.clone()));
+        }
+        for (id, (_, after)) in &record.changes {
+            match after {
+                Some(version) => self.gate.put(Record::Current { id: id.clone(), version: *version }),
+                None => self.gate.delete(Key::Current(id.clone())),
+            }
             self.drop_old_versions(id, &record);
         }
         record

@@ -36,7 +36,9 @@ impl Marathon {
     ///
     /// Marathon: `OfferProcessorImpl`, `OfferMatcherManagerActor`.
     pub(crate) fn on_offers(&mut self, now: Now, offers: Vec<v1::Offer>) {
-        let mut order: Vec<AppId> = self.queued.iter().cloned().collect();
+        // Before it is known what runs, wanted and found were not compared, and what waits may be outdated.
+        let queued = self.queued.iter().filter(|_| self.mesos.settled);
+        let mut order: Vec<AppId> = queued.cloned().collect();
         order.sort_by_key(|id| {
             self.apps.get(id).and_then(|app| app.waiting.as_ref()).map(|waiting| waiting.since)
         });

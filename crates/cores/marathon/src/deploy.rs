@@ -48,7 +48,7 @@ pub(crate) fn plan_of(record: &DeploymentRecord) -> DeploymentPlan {
 }
 
 impl Marathon {
-    /// Locks the apps of a deployment and begins its first step.
+    /// Locks the apps of a deployment, which is stored already, and begins its first step.
     pub(crate) fn start_deployment(&mut self, now: Now, record: DeploymentRecord) {
         let id = record.id.clone();
         for app in record.changes.keys() {
@@ -68,8 +68,6 @@ impl Marathon {
                 deployment.done.insert(action.app.clone());
             }
         }
-        let record = Record::Deployment(deployment.record.clone());
-        self.gate.put(record);
         for action in &current_step.actions {
             self.health_checks_changed(now, &action.app, action.action);
             self.touch(&action.app);
@@ -119,12 +117,14 @@ impl Marathon {
             let Some(deployment) = self.deployments.get_mut(id) else { continue };
             let (plan, current_step) = (deployment.plan(), deployment.current_step());
             deployment.record.step += 1;
+            let record = Record::Deployment(deployment.record.clone());
             let over = deployment.record.step >= deployment.record.plan.steps.len();
             self.publish(now, EventKind::DeploymentStepSuccess { plan: Arc::clone(&plan), current_step });
             if over {
                 self.unlock(id);
                 self.publish(now, EventKind::DeploymentSuccess { id: id.clone(), plan });
             } else {
+                self.gate.put(record);
                 self.begin_step(now, id);
             }
         }

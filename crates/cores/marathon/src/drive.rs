@@ -117,8 +117,15 @@ impl Marathon {
     }
 
     fn drive_scale(&mut self, now: Now, id: &AppId, to: &AppDefinition, since: Option<Wall>) -> bool {
-        self.touched.remove(id);
         let wanted = to.instances as usize;
+        // Those that are still being killed take up room, too: there are never more than during an exchange.
+        let max = Capacity::of(to).max;
+        for instance in
+            self.instances_where(id, |_, it| it.placement.is_none()).into_iter().take(self.over(id, max))
+        {
+            self.remove(&instance);
+        }
+        self.touched.remove(id);
         let Some(app) = self.apps.get(id) else { return false };
         let counts = |instance: &&Instance| {
             instance.goal == Goal::Running && instance.condition != Condition::UnreachableInactive
@@ -138,15 +145,18 @@ impl Marathon {
             for instance in scaling::surplus(candidates, wanted, to.kill_selection) {
                 self.decommission(now, &instance);
             }
-            self.schedule(now, id, to, wanted.saturating_sub(found));
+            let room = max.saturating_sub(self.taken(id));
+            self.schedule(now, id, to, wanted.saturating_sub(found).min(room));
             self.touched.remove(id);
         }
         let Some(since) = since else { return false };
         let Some(app) = self.apps.get(id) else { return false };
-        app.instances.values().all(|instance| match instance.goal {
-            Goal::Decommissioned => !instance.is_alive(),
-            Goal::Running => instance.created < since || instance.is_serving(has_checks(app, instance)),
-        })
+        let complete = app.instances.values().filter(counts).count() == wanted;
+        complete
+            && app.instances.values().all(|instance| match instance.goal {
+                Goal::Decommissioned => !instance.is_alive(),
+                Goal::Running => instance.created < since || instance.is_serving(has_checks(app, instance)),
+            })
     }
 
     fn drive_exchange(&mut self, now: Now, id: &AppId, to: &AppDefinition) -> bool {
@@ -177,6 +187,15 @@ impl Marathon {
             self.touched.remove(id);
         }
         step.done
+    }
+
+    /// Instances that take up room, now or as soon as an offer comes.
+    fn taken(&self, id: &AppId) -> usize {
+        self.instances(id).filter(|instance| instance.is_alive() || instance.placement.is_none()).count()
+    }
+
+    fn over(&self, id: &AppId, max: usize) -> usize {
+        self.taken(id).saturating_sub(max)
     }
 
     /// Lets new instances wait for offers.

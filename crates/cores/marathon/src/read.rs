@@ -65,7 +65,7 @@ impl Marathon {
     }
 
     /// The instances of an app, also those that wait for an offer.
-    pub fn instances(&self, id: &AppId) -> impl Iterator<Item = &Instance> {
+    pub fn instances<'a>(&'a self, id: &AppId) -> impl Iterator<Item = &'a Instance> + use<'a> {
         self.apps.get(id).into_iter().flat_map(|app| app.instances.values())
     }
 

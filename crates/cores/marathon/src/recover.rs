@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use api_marathon::ActionName;
 use base::{Now, Rng, Wall};
 
 use crate::app::App;
@@ -99,32 +100,44 @@ impl Marathon {
         }
     }
 
-    /// A deployment is kept if the definitions that it brings are there: they are written before it.
+    /// Locks the apps of the deployments. A deployment decides which definitions are wanted: if the crash came before
+    /// that was written, it is made up for. Of two deployments of an app the newer one has cancelled the older one.
     fn recover_deployments(&mut self) {
-        let mut lost = Vec::new();
-        for (id, deployment) in &self.deployments {
-            let brought = deployment.record.changes.iter().all(|(app, (_, after))| {
-                let found = self.apps.get(app).and_then(|app| app.current.as_ref()).map(|it| it.version);
-                found == *after
+        let mut newest_first: Vec<String> = self.deployments.keys().cloned().collect();
+        newest_first.sort_by_key(|id| std::cmp::Reverse(self.deployments[id].record.version));
+        for id in newest_first {
+            let deployment = &self.deployments[&id].record;
+            let complete = deployment.changes.iter().all(|(app, (_, after))| {
+                let app = self.apps.get(app);
+                let is_free = app.is_none_or(|app| app.deployment.is_none());
+                is_free && after.is_none_or(|after| app.is_some_and(|app| app.versions.contains_key(&after)))
             });
-            if !brought || deployment.record.step >= deployment.record.plan.steps.len() {
-                lost.push(id.clone());
+            if !complete || deployment.step >= deployment.plan.steps.len() {
+                self.deployments.remove(&id);
+                self.gate.delete(Key::Deployment(id));
+                continue;
+            }
+            self.lock_again(&id);
+        }
+    }
+
+    fn lock_again(&mut self, id: &str) {
+        let Some(deployment) = self.deployments.get_mut(id) else { return };
+        for (app_id, (_, after)) in &deployment.record.changes {
+            let app = self.apps.entry(app_id.clone()).or_default();
+            app.deployment = Some(id.to_owned());
+            if app.current.as_ref().map(|current| current.version) == *after {
+                continue;
+            }
+            app.current = after.and_then(|after| app.versions.get(&after).cloned());
+            match after {
+                Some(version) => self.gate.put(Record::Current { id: app_id.clone(), version: *version }),
+                None => self.gate.delete(Key::Current(app_id.clone())),
             }
         }
-        for id in lost {
-            self.deployments.remove(&id);
-            self.gate.delete(Key::Deployment(id));
-        }
-        for (id, deployment) in &mut self.deployments {
-            for app in deployment.record.changes.keys() {
-                self.apps.entry(app.clone()).or_default().deployment = Some(id.clone());
-            }
-            let step = deployment.record.plan.steps.get(deployment.record.step);
-            let started = step
-                .iter()
-                .flat_map(|step| &step.actions)
-                .filter(|action| action.action == api_marathon::ActionName::StartApplication);
-            deployment.done = started.map(|action| action.app.clone()).collect();
-        }
+        let step = deployment.record.plan.steps.get(deployment.record.step);
+        let starts = step.iter().flat_map(|step| &step.actions);
+        let starts = starts.filter(|action| action.action == ActionName::StartApplication);
+        deployment.done = starts.map(|action| action.app.clone()).collect();
     }
 }

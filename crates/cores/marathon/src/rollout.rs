@@ -119,6 +119,12 @@ pub(crate) fn step(capacity: Capacity, members: &[Member]) -> Step {
         }
         step.decommission.push(member.id.clone());
     }
+    // Somebody thought lost came back, and takes the place that was meant for one that is only scheduled.
+    let over = taken.saturating_sub(capacity.max);
+    let scheduled = members.iter().filter(|m| !m.old && !m.leaving && m.phase == Phase::Scheduled);
+    let unwanted = scheduled.filter(|m| !step.decommission.contains(&m.id)).take(over).map(|m| m.id.clone());
+    step.decommission.extend(unwanted.collect::<Vec<_>>());
+
     // Those whose agents are away block nothing: they are forgotten, or killed when they come back.
     let left = count(&|m| m.leaving && m.phase != Phase::Away) + count(&|m| m.old && !m.leaving);
     step.done =
