@@ -1,4 +1,5 @@
 //! The agent with real containers and executors, under a master that does as the test says.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod http;
 mod master;
