@@ -8,7 +8,7 @@ use api_marathon::ApiError;
 use base::Now;
 use http_kit::Body;
 use marathon_core::{Answer, Command, Effect, HealthResult, Input, Marathon, Refusal, ReqId, Seq, Write};
-use mesos_proto::v1::FrameworkId;
+use mesos_proto::v1::{FrameworkId, scheduler::Call};
 use runtime::{Clock, Shutdown};
 use store::Store;
 use tokio::sync::{mpsc, oneshot};
@@ -235,12 +235,7 @@ impl<S: Store> EventLoop<S> {
         for effect in out.drain(..) {
             match effect {
                 Effect::Persist(seq, writes) => self.writes.push((seq, writes)),
-                Effect::Send(mut call) => {
-                    // The core knows one framework only, so that its calls do not say which.
-                    let id = self.core.framework_id().map(|id| FrameworkId { value: id.to_owned() });
-                    call.framework_id = call.framework_id.take().or(id);
-                    self.calls.send(call);
-                }
+                Effect::Send(call) => self.send(call),
                 Effect::StartHealthChecks(probe) => self.prober.start(probe),
                 Effect::StopHealthChecks(instance) => self.prober.stop(&instance),
                 Effect::Publish(event) => self.hub.publish(&event),
@@ -252,6 +247,14 @@ impl<S: Store> EventLoop<S> {
             }
         }
         self.out = out;
+    }
+
+    /// Mesos wants every call but SUBSCRIBE to name the framework.
+    fn send(&self, mut call: Box<Call>) {
+        if call.framework_id.is_none() {
+            call.framework_id = self.core.framework_id().map(|value| FrameworkId { value: value.to_owned() });
+        }
+        self.calls.send(call);
     }
 
     /// Commits everything that waits, as one group, unless a commit is under way.

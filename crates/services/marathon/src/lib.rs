@@ -29,6 +29,7 @@ use runtime::{Clock, Ctx};
 use store::{CampaignError, Embedded, OpenError, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::api::{Api, Info};
 use crate::event_loop::{EventLoop, Inboxes};
@@ -109,11 +110,12 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let shutdown = ctx.shutdown();
     // Sets, because they end with this future, however it ends.
     let (mut scheduler, mut server) = (JoinSet::new(), JoinSet::new());
-    scheduler.spawn(scheduler::run(scheduler_settings, to_loop, call_queue));
+    scheduler.spawn(scheduler::run(scheduler_settings, to_loop, call_queue).in_current_span());
     server.spawn({
         let shutdown = shutdown.clone();
         let handler = guarded(Arc::new(home(&config)), Arc::new(api) as Arc<dyn Handler>);
         async move { http_kit::serve(listener, handler, async move { shutdown.requested().await }).await }
+            .in_current_span()
     });
     ctx.ready();
     tracing::info!(%address, master = %config.master, "marathon answers");

@@ -1,13 +1,39 @@
 use serde::Serialize;
-use serde_json::{Value, json};
+
+use crate::info::Identifiable;
 
 /// A refusal: the status and the JSON body that Marathon answers with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {
     /// HTTP status code.
     pub status: u16,
-    /// The body, an object with at least `message`.
-    pub body: Value,
+    /// The body.
+    pub body: ErrorBody,
+}
+
+/// What is said about a refusal.
+///
+/// Marathon: RAML type `Error`, with what its exception mapper adds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorBody {
+    /// In one sentence.
+    pub message: String,
+    /// Field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
+    /// The deployments that are in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployments: Option<Vec<Identifiable>>,
+}
+
+/// Problems field by field, or what a parser said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Details {
+    /// Problems by field.
+    Fields(Vec<Detail>),
+    /// A parser's words.
+    Text(String),
 }
 
 /// The problems of one field.
@@ -32,21 +58,21 @@ impl Detail {
 impl ApiError {
     /// Any refusal that is only a message.
     pub fn message(status: u16, message: impl Into<String>) -> ApiError {
-        ApiError { status, body: json!({ "message": message.into() }) }
+        ApiError { status, body: ErrorBody { message: message.into(), details: None, deployments: None } }
     }
 
     /// 422: the JSON has the wrong shape.
     ///
     /// Marathon: `RestResource.entity` of a `JsResultException`.
     pub fn invalid_json(details: Vec<Detail>) -> ApiError {
-        ApiError { status: 422, body: json!({ "message": "Invalid JSON", "details": details }) }
+        ApiError::detailed(422, "Invalid JSON", Details::Fields(details))
     }
 
     /// 422: the shape is right and the content is not.
     ///
     /// Marathon: `ValidationFailedException`.
     pub fn invalid_object(details: Vec<Detail>) -> ApiError {
-        ApiError { status: 422, body: json!({ "message": "Object is not valid", "details": details }) }
+        ApiError::detailed(422, "Object is not valid", Details::Fields(details))
     }
 
     /// 400: the body is no JSON. `reason` is the parser's.
@@ -54,13 +80,16 @@ impl ApiError {
     /// Marathon: `JsonParseException` and, for an empty body, `JsonMappingException`.
     pub fn no_json(body: &[u8], reason: impl Into<String>) -> ApiError {
         if body.iter().all(u8::is_ascii_whitespace) {
-            let details = "No content to map due to end-of-input";
-            return ApiError {
-                status: 400,
-                body: json!({ "message": "Please specify data in JSON format", "details": details }),
-            };
+            let details = Details::Text("No content to map due to end-of-input".to_owned());
+            return ApiError::detailed(400, "Please specify data in JSON format", details);
         }
-        ApiError { status: 400, body: json!({ "message": "Invalid JSON", "details": reason.into() }) }
+        ApiError::detailed(400, "Invalid JSON", Details::Text(reason.into()))
+    }
+
+    fn detailed(status: u16, message: &str, details: Details) -> ApiError {
+        let mut error = ApiError::message(status, message);
+        error.body.details = Some(details);
+        error
     }
 
     /// 404 for an app that is not there.
@@ -99,14 +128,16 @@ impl ApiError {
     pub fn app_locked<'a>(deployments: impl IntoIterator<Item = &'a str>) -> ApiError {
         let message = "App is locked by one or more deployments. Override with the option '?force=true'. \
                        View details at '/v2/deployments/<DEPLOYMENT_ID>'.";
-        let deployments: Vec<Value> = deployments.into_iter().map(|id| json!({ "id": id })).collect();
-        ApiError { status: 409, body: json!({ "message": message, "deployments": deployments }) }
+        let mut error = ApiError::message(409, message);
+        error.body.deployments =
+            Some(deployments.into_iter().map(|id| Identifiable { id: id.to_owned() }).collect());
+        error
     }
 }
 
 impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.status, self.body)
+        write!(f, "{}: {}", self.status, serde_json::to_string(&self.body).unwrap_or_default())
     }
 }
 

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use base::Wall;
 use serde::Serialize;
 
 use crate::app::AppDefinition;
+use crate::iso;
 use crate::task::{Task, TaskFailure};
 
 /// An app with what is embedded into it.
@@ -57,6 +59,29 @@ pub struct Identifiable {
 pub struct AppList {
     /// The apps.
     pub apps: Vec<AppInfo>,
+}
+
+/// `GET /v2/apps/{id}`.
+#[derive(Clone, Debug, Serialize)]
+pub struct AppSingle {
+    /// The app.
+    pub app: AppInfo,
+}
+
+/// `GET /v2/apps/{group}/*`.
+#[derive(Clone, Debug, Serialize)]
+pub struct AppsOfGroup {
+    /// The apps below the group.
+    #[serde(rename = "*")]
+    pub apps: Vec<AppInfo>,
+}
+
+/// `GET /v2/apps/{id}/versions`.
+#[derive(Clone, Debug, Serialize)]
+pub struct VersionList {
+    /// Newest first.
+    #[serde(with = "iso::list")]
+    pub versions: Vec<Wall>,
 }
 
 /// `embed=apps.taskStats`. A part without tasks is absent.

@@ -22,3 +22,11 @@ pub(crate) mod optional {
         }
     }
 }
+
+pub(crate) mod list {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(times: &[Wall], out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(times.iter().map(|time| time.to_iso8601()))
+    }
+}

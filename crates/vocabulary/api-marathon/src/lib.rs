@@ -32,14 +32,15 @@ pub use app::{
 pub use deployment::{
     Action, ActionInfo, ActionName, DeploymentPlan, DeploymentResult, DeploymentStep, DeploymentStepInfo,
 };
-pub use error::{ApiError, Detail};
+pub use error::{ApiError, Detail, Details, ErrorBody};
 pub use event::{Event, EventKind};
 pub use health::{HealthCheck, HealthCommand, Protocol};
 pub use id::AppId;
 pub use info::{
-    AppInfo, AppList, Counts, Identifiable, Stats, TaskCounts, TaskLifeTime, TaskStats, TaskStatsByVersion,
+    AppInfo, AppList, AppSingle, AppsOfGroup, Counts, Identifiable, Stats, TaskCounts, TaskLifeTime,
+    TaskStats, TaskStatsByVersion, VersionList,
 };
 pub use queue::{Delay, Funnel, ProcessedOffers, Queue, QueueItem, UnusedOffer};
-pub use task::{Health, IpAddress, Task, TaskFailure};
+pub use task::{Health, IpAddress, Task, TaskFailure, TaskList, TaskSingle};
 pub use update::{AppUpdate, Settings};
 pub use validate::MAX_DEFINITION_BYTES;

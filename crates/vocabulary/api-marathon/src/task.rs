@@ -50,6 +50,20 @@ pub struct Task {
     pub role: String,
 }
 
+/// Tasks, as every route that lists or ends them answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskList {
+    /// The tasks.
+    pub tasks: Vec<Task>,
+}
+
+/// The answer to the end of one task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskSingle {
+    /// The task, as it was before.
+    pub task: Task,
+}
+
 /// An address of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

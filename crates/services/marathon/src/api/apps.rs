@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api_marathon::{
-    ApiError, AppDefinition, AppId, AppInfo, AppList, AppUpdate, Counts, DeploymentResult, Identifiable,
+    ApiError, AppDefinition, AppId, AppInfo, AppList, AppSingle, AppUpdate, AppsOfGroup, Counts,
+    DeploymentResult, Identifiable, VersionList,
 };
 use base::Wall;
 use http_kit::target::Query;
 use http_kit::{HeaderValue, Method, Peer, Request, Response, StatusCode, header, respond};
 use marathon_core::{Answer, Command};
-use serde_json::json;
 
 use super::embed::Embed;
 use super::request::{caller, flag, json_body};
@@ -90,7 +90,7 @@ impl Api {
             if apps.is_empty() && !group.is_root() {
                 return Err(ApiError::unknown_group(&group));
             }
-            Ok(json!({ "*": apps }))
+            Ok(AppsOfGroup { apps })
         })
         .await
     }
@@ -100,7 +100,7 @@ impl Api {
         let id = AppId::new(id);
         self.read_json(move |view| {
             let app = known(view, &id)?;
-            Ok(json!({ "app": embed.app(view, app) }))
+            Ok(AppSingle { app: embed.app(view, app) })
         })
         .await
     }
@@ -227,9 +227,7 @@ impl Api {
         let id = AppId::new(id);
         self.read_json(move |view| {
             known(view, &id)?;
-            let versions: Vec<String> =
-                view.core.versions(&id).iter().map(|version| version.to_iso8601()).collect();
-            Ok(json!({ "versions": versions }))
+            Ok(VersionList { versions: view.core.versions(&id) })
         })
         .await
     }

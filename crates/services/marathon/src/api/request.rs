@@ -84,10 +84,8 @@ mod tests {
                 request.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
             }
             let found = json_body(request).await;
-            let found = found
-                .as_ref()
-                .map(|_| ())
-                .map_err(|error| (error.status, error.body["message"].as_str().unwrap()));
+            let found =
+                found.as_ref().map(|_| ()).map_err(|error| (error.status, error.body.message.as_str()));
             assert_eq!(found, expected);
         }
         check(Some("application/json"), "{}", Ok(())).await;

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use api_marathon::{ApiError, AppDefinition, AppId, Task};
+use api_marathon::{ApiError, AppDefinition, AppId, Task, TaskList, TaskSingle};
 use base::TaskId;
 use http_kit::{Request, StatusCode, header, respond, target::Query};
 use marathon_core::{Answer, Command, InstanceId};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::apps::known;
 use super::request::{flag, json_body};
@@ -69,7 +68,7 @@ impl Api {
             let all = view.core.apps().flat_map(|app| view.core.tasks(&app.id));
             let tasks: Vec<Task> =
                 all.filter(|task| states.is_empty() || states.contains(&task.state.as_str())).collect();
-            Ok(json!({ "tasks": tasks }))
+            Ok(TaskList { tasks })
         })
         .await
     }
@@ -104,7 +103,7 @@ impl Api {
                     view.core.tasks(&id)
                 }
             };
-            Ok(json!({ "tasks": tasks }))
+            Ok(TaskList { tasks })
         })
         .await
     }
@@ -142,7 +141,7 @@ impl Api {
             Ok(kill.command(tasks))
         };
         match self.change(Box::new(decide)).await? {
-            Answer::Killed(tasks) => Ok(respond::json(StatusCode::OK, &json!({ "tasks": tasks }))),
+            Answer::Killed(tasks) => Ok(respond::json(StatusCode::OK, &TaskList { tasks })),
             answer => Ok(deployed(StatusCode::OK, &deployment_of(answer)?)),
         }
     }
@@ -158,7 +157,7 @@ impl Api {
             Ok(kill.command(tasks.map(|task| TaskId::new(task.id)).collect()))
         };
         match self.change(Box::new(decide)).await? {
-            Answer::Killed(tasks) => Ok(respond::json(StatusCode::OK, &json!({ "tasks": tasks }))),
+            Answer::Killed(tasks) => Ok(respond::json(StatusCode::OK, &TaskList { tasks })),
             answer => Ok(deployed(StatusCode::OK, &deployment_of(answer)?)),
         }
     }
@@ -166,7 +165,7 @@ impl Api {
     /// `DELETE /v2/apps/{id}/tasks/{task}`.
     pub(super) async fn delete_app_task(&self, id: &str, task: &str, query: &Query) -> Outcome {
         let kill = Kill::of(query)?;
-        let (id, task) = (AppId::new(id), task.to_owned());
+        let (id, named, task) = (AppId::new(id), task, task.to_owned());
         let decide = move |view: &View<'_>| {
             known(view, &id)?;
             let instance = InstanceId::parse(&task).filter(|instance| instance.app() == id);
@@ -176,7 +175,10 @@ impl Api {
             Ok(kill.command(BTreeSet::from([found.task_id()])))
         };
         match self.change(Box::new(decide)).await? {
-            Answer::Killed(tasks) => Ok(respond::json(StatusCode::OK, &json!({ "task": tasks.first() }))),
+            Answer::Killed(tasks) => match tasks.into_iter().next() {
+                Some(task) => Ok(respond::json(StatusCode::OK, &TaskSingle { task })),
+                None => Err(ApiError::unknown_task(named)),
+            },
             answer => Ok(deployed(StatusCode::OK, &deployment_of(answer)?)),
         }
     }

@@ -1,6 +1,6 @@
 //! Apps through their life: create, look at, change, roll back, restart, delete.
 
-use http_kit::{Method, StatusCode};
+use http_kit::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::service::{Dir, Service, until};
@@ -21,6 +21,13 @@ async fn an_app_is_created_shown_scaled_and_deleted() {
     assert_ne!(app["portDefinitions"][0]["port"], 0, "a service port is given");
 
     service.no_deployments().await;
+    let mut request = Request::default();
+    *request.uri_mut() = "/v2/apps/shop/web".parse().unwrap();
+    let (_, _, text) = service.send(request).await;
+    assert!(
+        text.starts_with(r#"{"app":{"id":"/shop/web","backoffFactor":1.15,"#),
+        "fields are in Marathon's order"
+    );
     let shown = service.app("/shop/web").await;
     assert_eq!((&shown["tasksRunning"], &shown["tasksStaged"]), (&json!(2), &json!(0)));
     assert_eq!((&shown["version"], &shown["deployments"]), (&app["version"], &json!([])));

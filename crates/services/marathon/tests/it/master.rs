@@ -139,6 +139,11 @@ impl Master {
             Some(stream) if Some(&stream.id) == stream_id.as_ref() => {}
             _ => return respond::text(StatusCode::FORBIDDEN, "Framework is not subscribed"),
         }
+        assert_eq!(
+            call.framework_id.as_ref().map(|id| id.value.as_str()),
+            Some("framework-1"),
+            "as Mesos demands"
+        );
         state.calls.push(call.clone());
         state.take(&call);
         respond::status(StatusCode::ACCEPTED)

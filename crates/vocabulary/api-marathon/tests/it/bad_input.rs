@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{patch, post};
+use crate::{body_of, patch, post};
 
 /// Posts an app with these members besides a good id and command (which they may override); compares paths and errors.
 fn check(members: &str, status: u16, message: &str, details: &[(&str, &[&str])]) {
@@ -12,8 +12,8 @@ fn check(members: &str, status: u16, message: &str, details: &[(&str, &[&str])])
         app[name] = value.clone();
     }
     let error = post(&app.to_string()).expect_err(&app.to_string());
-    assert_eq!((error.status, &error.body["message"]), (status, &json!(message)), "{app}");
-    let found: Vec<Value> = error.body["details"]
+    assert_eq!((error.status, &body_of(&error)["message"]), (status, &json!(message)), "{app}");
+    let found: Vec<Value> = body_of(&error)["details"]
         .as_array()
         .expect("details")
         .iter()
@@ -212,8 +212,9 @@ fn what_is_not_there_yet_is_refused_by_name() {
         (r#""healthChecks": [{"protocol": "HTTPS"}]"#, "/healthChecks(0)/protocol"),
     ] {
         let error = post(&format!(r#"{{"id": "/a", "cmd": "run", {members}}}"#)).expect_err(members);
+        let body = body_of(&error);
         let paths: Vec<&Value> =
-            error.body["details"].as_array().unwrap().iter().map(|detail| &detail["path"]).collect();
+            body["details"].as_array().unwrap().iter().map(|detail| &detail["path"]).collect();
         assert_eq!(error.status, 422, "{members}");
         assert!(paths.contains(&&json!(path)), "{members}: {error}");
     }
@@ -254,11 +255,14 @@ fn every_problem_is_told_at_once() {
     content(r#""dependencies": ["/x/tasks"]"#, "/dependencies(0)", reserved_keywords());
     let error = post(r#"{"cmd": "run"}"#).unwrap_err();
     assert_eq!(
-        error.body,
+        body_of(&error),
         json!({"message": "Invalid JSON", "details": [{"path": "/id", "errors": ["error.path.missing"]}]})
     );
     let error = post(r#"{"id": "..", "cmd": "run"}"#).unwrap_err();
-    assert_eq!(error.body["details"][0]["errors"], json!(["Path must contain at least one path element"]));
+    assert_eq!(
+        body_of(&error)["details"][0]["errors"],
+        json!(["Path must contain at least one path element"])
+    );
 }
 
 fn reserved_keywords() -> &'static str {
@@ -268,12 +272,9 @@ fn reserved_keywords() -> &'static str {
 #[test]
 fn codes_are_explained() {
     let error = post(r#"{"id": "/Web", "cmd": "run", "cpus": -1}"#).unwrap_err();
-    let explanations: Vec<&str> = error.body["details"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|d| d["explanation"].as_str().unwrap())
-        .collect();
+    let body = body_of(&error);
+    let explanations: Vec<&str> =
+        body["details"].as_array().unwrap().iter().map(|d| d["explanation"].as_str().unwrap()).collect();
     assert!(
         explanations[0].contains("found '/Web'") && explanations[0].contains("lower-case"),
         "{explanations:?}"
@@ -284,14 +285,14 @@ fn codes_are_explained() {
 #[test]
 fn what_is_no_json() {
     let error = post("{").unwrap_err();
-    assert_eq!((error.status, &error.body["message"]), (400, &json!("Invalid JSON")));
-    assert!(error.body["details"].is_string());
+    assert_eq!((error.status, &body_of(&error)["message"]), (400, &json!("Invalid JSON")));
+    assert!(body_of(&error)["details"].is_string());
     let error = post("").unwrap_err();
     let expected = json!({
         "message": "Please specify data in JSON format",
         "details": "No content to map due to end-of-input"
     });
-    assert_eq!((error.status, error.body), (400, expected));
+    assert_eq!((error.status, body_of(&error)), (400, expected));
     assert_eq!(post(r#"{"id": "/a"} x"#).unwrap_err().status, 400);
     assert_eq!(post(&"[".repeat(100_000)).unwrap_err().status, 400, "depth is bounded");
     let huge = format!(r#"{{"id": "/a", "cmd": "{}"}}"#, "x".repeat(70_000));
@@ -303,16 +304,17 @@ fn updates_are_checked_with_what_they_change() {
     let app = post(r#"{"id": "/a", "cmd": "run"}"#).unwrap();
     let check = |body: &str, path: &str, error: &str| {
         let refusal = patch(&app, body).unwrap_err();
-        assert_eq!(refusal.body["details"], json!([{"path": path, "errors": [error]}]), "{body}");
+        assert_eq!(body_of(&refusal)["details"], json!([{"path": path, "errors": [error]}]), "{body}");
     };
     let version = "The 'version' field may only be combined with the 'id' field.";
     check(r#"{"version": "2016-12-01T10:15:30.123Z", "instances": 2}"#, "/", version);
     let cmd_or_args = "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
     check(r#"{"args": ["x"]}"#, "/", cmd_or_args);
     let refusal = api_marathon::AppUpdate::parse_all(br#"[{"cmd": "x"}]"#).unwrap_err();
-    assert_eq!(refusal.body, json!({"message": "requirement failed: App Update must have app id set"}));
+    assert_eq!(body_of(&refusal), json!({"message": "requirement failed: App Update must have app id set"}));
     let refusal =
         api_marathon::AppUpdate::parse_all(br#"[{"id": 1}, {"id": "/b", "cpus": "x"}]"#).unwrap_err();
-    let paths: Vec<&Value> = refusal.body["details"].as_array().unwrap().iter().map(|d| &d["path"]).collect();
+    let body = body_of(&refusal);
+    let paths: Vec<&Value> = body["details"].as_array().unwrap().iter().map(|d| &d["path"]).collect();
     assert_eq!(paths, [&json!("(0)/id"), &json!("(1)/cpus")]);
 }

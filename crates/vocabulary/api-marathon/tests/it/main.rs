@@ -27,3 +27,8 @@ pub(crate) fn patch(app: &AppDefinition, body: &str) -> Result<AppDefinition, Ap
 pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("a test's JSON")
 }
+
+/// The body of a refusal as clients see it.
+pub(crate) fn body_of(error: &ApiError) -> Value {
+    serde_json::to_value(&error.body).expect("bodies have string keys and cannot fail")
+}

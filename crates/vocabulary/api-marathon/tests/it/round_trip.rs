@@ -4,7 +4,7 @@ use api_marathon::AppDefinition;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::post;
+use crate::{body_of, post};
 
 fn app() -> impl Strategy<Value = Value> {
     let shape = (
@@ -72,7 +72,7 @@ proptest! {
         body[name] = value;
         if let Err(error) = post(&body.to_string()) {
             prop_assert_eq!(error.status, 422);
-            prop_assert!(error.body["details"].as_array().is_some_and(|details| !details.is_empty()));
+            prop_assert!(body_of(&error)["details"].as_array().is_some_and(|details| !details.is_empty()));
         }
     }
 }
