@@ -47,3 +47,6 @@ pub use record::{LogEntry, Record, Run};
 pub use registration::Knowledge;
 pub use status::is_terminal;
 pub use task::TaskRun;
+
+#[cfg(test)]
+mod tests;

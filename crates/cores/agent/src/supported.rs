@@ -1,5 +1,6 @@
 //! What this agent can run. What it cannot is refused by name: a field must never be ignored silently.
 
+use mesos_proto::v1::environment::variable;
 use mesos_proto::v1::{CommandInfo, ContainerInfo, ExecutorInfo, TaskInfo, executor_info};
 
 /// The longest id that can name a directory.
@@ -42,7 +43,9 @@ fn of_command(command: &CommandInfo, field: &str) -> Option<String> {
     if let Some(uri) = command.uris.first() {
         return Some(unsupported(&format!("{field}.uris"), &uri.value));
     }
-    None
+    let mut variables = command.environment.iter().flat_map(|environment| &environment.variables);
+    let secret = variables.find(|variable| variable.r#type() == variable::Type::Secret)?;
+    Some(unsupported(&format!("{field}.environment"), &format!("the secret {}", secret.name)))
 }
 
 fn of_container(container: &ContainerInfo, field: &str) -> Option<String> {

@@ -1,0 +1,5 @@
+//! The agent among a simulated master, disk, containers and executors.
+
+mod behaviour;
+mod simulation;
+mod world;

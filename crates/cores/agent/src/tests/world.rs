@@ -1,0 +1,447 @@
+//! What surrounds the agent in simulation. Everything that can be said twice, late or never is, by seed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use base::{AgentId, ContainerId, ExecutorId, FrameworkId, Mono, Now, Rng, TaskId, Wall};
+use mesos_proto::v1::executor::event;
+use mesos_proto::v1::task_status::Source;
+use mesos_proto::v1::{self, AgentInfo, CommandInfo, FrameworkInfo, TaskInfo, TaskState, TaskStatus};
+
+use crate::{Agent, Config, ConnectionId, Effect, Input, Launch, Process, Record, Termination, is_terminal};
+
+pub(super) const FRAMEWORK: &str = "f";
+
+pub(super) fn framework() -> FrameworkInfo {
+    FrameworkInfo {
+        id: Some(v1::FrameworkId { value: FRAMEWORK.into() }),
+        user: "root".into(),
+        ..Default::default()
+    }
+}
+
+pub(super) fn task(id: &str) -> TaskInfo {
+    TaskInfo {
+        name: id.into(),
+        task_id: v1::TaskId { value: id.into() },
+        agent_id: v1::AgentId { value: "S0".into() },
+        command: Some(CommandInfo { value: Some("sleep 1".into()), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+pub(super) fn config() -> Config {
+    Config::new(AgentInfo { hostname: "h".into(), ..Default::default() }, "127.0.0.2", "boot")
+}
+
+/// A command executor: it takes one task and says STARTING, RUNNING and an end, each until it is
+/// acknowledged.
+#[derive(Debug, Default)]
+struct CommandExecutor {
+    connection: Option<ConnectionId>,
+    /// The task once it has come, and how often it came for the first time.
+    task: Option<TaskId>,
+    unacknowledged: VecDeque<TaskStatus>,
+    said: usize,
+    end: Option<TaskState>,
+    shutting_down: bool,
+}
+
+/// A container with its executor, alive until it is gone.
+#[derive(Debug)]
+struct Container {
+    process: Process,
+    launch: Launch,
+    executor: CommandExecutor,
+    alive: bool,
+}
+
+pub(super) struct World {
+    pub(super) rng: Rng,
+    now: Now,
+    pub(super) agent: Agent,
+    config: Config,
+    /// What is written down.
+    disk: Vec<Record>,
+    containers: BTreeMap<ContainerId, Container>,
+    /// Containers that are to be destroyed or are gone without the agent having been told.
+    leaving: BTreeSet<ContainerId>,
+    /// Launches that are on the way; lost in a crash.
+    launching: VecDeque<Launch>,
+    next_connection: u64,
+    next_pid: u32,
+    pub(super) linked: bool,
+    /// For each task what its framework acknowledged, in order and without repetitions.
+    pub(super) acknowledged: BTreeMap<TaskId, Vec<TaskStatus>>,
+    /// What the agent sent and the master has not looked at yet.
+    forwarded: VecDeque<TaskStatus>,
+    /// How often each task was begun by an executor.
+    pub(super) begun: BTreeMap<TaskId, usize>,
+    /// What executors said of each task, in order.
+    pub(super) spoken: BTreeMap<TaskId, Vec<Vec<u8>>>,
+    /// Tasks that reached the agent in full: their RunTask was handled and its effects were not cut short.
+    pub(super) accepted: BTreeSet<TaskId>,
+    /// Effects until the next crash.
+    pub(super) crash_in: Option<u64>,
+    pub(super) crashes: usize,
+}
+
+/// The agent died in the middle of its effects.
+struct Crashed;
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        let mut config = config();
+        config.update_retry = (Duration::from_secs(1), Duration::from_secs(8));
+        let mut rng = Rng::seeded(seed);
+        let agent = Agent::recover(config.clone(), rng.next_u64(), []);
+        let mut world = World {
+            rng,
+            now: Now { mono: Mono(0), wall: Wall(1) },
+            agent,
+            config,
+            disk: Vec::new(),
+            containers: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            launching: VecDeque::new(),
+            next_connection: 1,
+            next_pid: 100,
+            linked: false,
+            acknowledged: BTreeMap::new(),
+            forwarded: VecDeque::new(),
+            begun: BTreeMap::new(),
+            spoken: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            crash_in: None,
+            crashes: 0,
+        };
+        world.tell(Input::ContainersFound { alive: BTreeMap::new() });
+        world
+    }
+
+    /// Feeds one input, sometimes twice. True if its effects were all carried out.
+    pub(super) fn tell(&mut self, input: Input) -> bool {
+        let again = self.rng.below(10) == 0 && !matches!(input, Input::Subscribe { .. });
+        let repeated = again.then(|| input.clone());
+        if self.tell_once(input).is_err() {
+            self.recover();
+            return false;
+        }
+        if let Some(input) = repeated
+            && self.tell_once(input).is_err()
+        {
+            self.recover();
+        }
+        true
+    }
+
+    fn tell_once(&mut self, input: Input) -> Result<(), Crashed> {
+        self.now.mono = self.now.mono + Duration::from_millis(1);
+        self.now.wall = self.now.wall + Duration::from_millis(1);
+        let mut effects = Vec::new();
+        self.agent.handle(self.now, input, &mut effects);
+        self.agent.check();
+        for effect in effects {
+            if let Some(left) = &mut self.crash_in {
+                if *left == 0 {
+                    return Err(Crashed);
+                }
+                *left -= 1;
+            }
+            self.perform(effect);
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist(record) => self.disk.push(record),
+            Effect::Launch(launch) => self.launching.push_back(*launch),
+            Effect::Destroy { container_id } => drop(self.leaving.insert(container_id)),
+            Effect::Forward { status, .. } => self.forwarded.push_back(*status),
+            Effect::Send { connection, event } => self.hear(connection, &event),
+            Effect::Close { connection } => self.hang_up(connection),
+            Effect::Resize { .. }
+            | Effect::ExecutorExited { .. }
+            | Effect::ExecutorMessage { .. }
+            | Effect::CollectLater { .. } => {}
+        }
+    }
+
+    /// A new agent, with nothing but what was written down.
+    fn recover(&mut self) {
+        self.crash_in = None;
+        self.crashes += 1;
+        self.linked = false;
+        self.forwarded.clear();
+        // A launch whose helper was at work may still come up, or not.
+        for launch in std::mem::take(&mut self.launching) {
+            if self.rng.below(2) == 0 {
+                self.start(launch);
+            }
+        }
+        for container in self.containers.values_mut() {
+            container.executor.connection = None;
+        }
+        let seed = self.rng.next_u64();
+        self.agent = Agent::recover(self.config.clone(), seed, self.disk.iter().cloned());
+        self.leaving.clear();
+        let alive: BTreeMap<ContainerId, Process> = self
+            .containers
+            .iter()
+            .filter(|(_, container)| container.alive)
+            .map(|(id, container)| (id.clone(), container.process))
+            .collect();
+        self.containers.retain(|id, _| alive.contains_key(id));
+        self.tell(Input::ContainersFound { alive });
+    }
+
+    fn start(&mut self, launch: Launch) -> Process {
+        self.next_pid += 1;
+        let process = Process { pid: self.next_pid, start_time: u64::from(self.next_pid) };
+        let container_id = launch.run.container_id.clone();
+        let executor = CommandExecutor::default();
+        let container = Container { process, launch, executor, alive: true };
+        assert!(self.containers.insert(container_id, container).is_none(), "a container id is used once");
+        process
+    }
+
+    /// An executor gets an event.
+    fn hear(&mut self, connection: ConnectionId, event: &v1::executor::Event) {
+        let found =
+            self.containers.values_mut().find(|c| c.alive && c.executor.connection == Some(connection));
+        let Some(container) = found else { return };
+        let executor = &mut container.executor;
+        match event.r#type() {
+            event::Type::Launch => {
+                let info = &event.launch.as_ref().unwrap().task;
+                let task_id = TaskId::new(&info.task_id.value);
+                assert_eq!(executor.task, None, "an executor gets its task once");
+                executor.task = Some(task_id.clone());
+                *self.begun.entry(task_id).or_default() += 1;
+            }
+            event::Type::Kill => executor.end = Some(TaskState::TaskKilled),
+            event::Type::Shutdown => executor.shutting_down = true,
+            event::Type::Acknowledged => {
+                let uuid = &event.acknowledged.as_ref().unwrap().uuid;
+                executor.unacknowledged.retain(|status| status.uuid() != &uuid[..]);
+            }
+            _ => {}
+        }
+    }
+
+    fn hang_up(&mut self, connection: ConnectionId) {
+        for container in self.containers.values_mut() {
+            if container.executor.connection == Some(connection) {
+                container.executor.connection = None;
+            }
+        }
+    }
+
+    /// One thing happens somewhere.
+    pub(super) fn step(&mut self) {
+        match self.rng.below(12) {
+            0 => self.pass(Duration::from_millis(500)),
+            1 | 2 => self.finish_launch(),
+            3 => self.finish_leaving(),
+            4 => self.toggle_link(),
+            5 | 6 => self.look_at_update(),
+            _ => self.executor_acts(),
+        }
+    }
+
+    /// Time passes, and timers fire.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.now.mono + time;
+        while let Some(at) = self.agent.next_timer().filter(|at| *at <= until) {
+            self.now.mono = self.now.mono.max(at);
+            self.tell(Input::Tick);
+        }
+        self.now.mono = self.now.mono.max(until);
+    }
+
+    fn finish_launch(&mut self) {
+        let Some(launch) = self.launching.pop_front() else { return };
+        let container_id = launch.run.container_id.clone();
+        if self.rng.below(12) == 0 {
+            self.leaving.remove(&container_id);
+            self.tell(Input::ContainerLaunchFailed { container_id, message: "no luck".into() });
+            return;
+        }
+        let process = self.start(launch);
+        self.tell(Input::ContainerLaunched { container_id, process });
+    }
+
+    fn finish_leaving(&mut self) {
+        let launching: Vec<ContainerId> =
+            self.launching.iter().map(|launch| launch.run.container_id.clone()).collect();
+        let Some(container_id) = self.leaving.iter().find(|id| !launching.contains(id)).cloned() else {
+            return;
+        };
+        self.leaving.remove(&container_id);
+        self.containers.remove(&container_id);
+        self.tell(Input::ContainerTerminated { container_id, termination: Termination::default() });
+    }
+
+    pub(super) fn toggle_link(&mut self) {
+        if self.linked {
+            self.linked = false;
+            self.forwarded.clear();
+            self.tell(Input::Disconnected);
+        } else if self.agent.is_recovered() {
+            self.linked = true;
+            self.tell(Input::Registered { agent_id: AgentId::new("S0") });
+        }
+    }
+
+    /// The framework gets an update, or it is lost on the way.
+    fn look_at_update(&mut self) {
+        let Some(status) = self.forwarded.pop_front().filter(|_| self.linked) else { return };
+        if self.rng.below(5) == 0 {
+            return;
+        }
+        let task_id = TaskId::new(&status.task_id.value);
+        let uuid = status.uuid().to_vec();
+        let seen = self.acknowledged.entry(task_id.clone()).or_default();
+        if !seen.iter().any(|known| known.uuid() == uuid) {
+            assert!(
+                !seen.last().is_some_and(|last| is_terminal(last.state())),
+                "{task_id} ends once: {seen:?} then {status:?}"
+            );
+            seen.push(status);
+        }
+        if self.rng.below(5) == 0 {
+            return;
+        }
+        self.tell(Input::AcknowledgeUpdate { framework_id: FrameworkId::new(FRAMEWORK), task_id, uuid });
+    }
+
+    fn executor_acts(&mut self) {
+        let alive: Vec<ContainerId> = self
+            .containers
+            .iter()
+            .filter(|(_, container)| container.alive)
+            .map(|(id, _)| id.clone())
+            .collect();
+        if alive.is_empty() {
+            return;
+        }
+        let id = alive[self.rng.below(alive.len() as u64) as usize].clone();
+        let Some(container) = self.containers.get_mut(&id) else { return };
+        let run = container.launch.run.clone();
+        if container.executor.connection.is_none() {
+            return self.subscribe(&id, &run.framework_id, &run.executor_id);
+        }
+        let choice = self.rng.below(20);
+        match choice {
+            // It dies, its container with it.
+            0 => self.die(&id),
+            // Its connection breaks.
+            1 => {
+                let connection = container.executor.connection.take();
+                self.tell(Input::Unsubscribed { connection: connection.unwrap() });
+            }
+            _ if container.executor.shutting_down && container.executor.unacknowledged.is_empty() => {
+                self.die(&id)
+            }
+            _ => self.speak(&id),
+        }
+    }
+
+    fn die(&mut self, id: &ContainerId) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.alive = false;
+            container.executor.connection = None;
+        }
+        self.leaving.insert(id.clone());
+    }
+
+    fn subscribe(&mut self, id: &ContainerId, framework_id: &FrameworkId, executor_id: &ExecutorId) {
+        if self.agent.admit(framework_id, executor_id, true).is_err() {
+            // As the real one does when the agent does not know it.
+            return self.die(id);
+        }
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let executor = &mut container.executor;
+        executor.connection = Some(connection);
+        let updates: Vec<TaskStatus> = executor.unacknowledged.iter().cloned().collect();
+        let tasks = executor.task.iter().cloned().collect();
+        self.tell(Input::Subscribe {
+            connection,
+            framework_id: framework_id.clone(),
+            executor_id: executor_id.clone(),
+            unacknowledged_updates: updates,
+            unacknowledged_tasks: tasks,
+            memory: None,
+        });
+    }
+
+    /// An executor says how its task is, or again what was not acknowledged.
+    fn speak(&mut self, id: &ContainerId) {
+        let uuid = self.rng.uuid_bytes().to_vec();
+        let again = self.rng.below(4) == 0;
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let run = container.launch.run.clone();
+        let executor = &mut container.executor;
+        let Some(task_id) = executor.task.clone() else { return };
+        let status = match executor.unacknowledged.front().filter(|_| again) {
+            Some(status) => status.clone(),
+            None => {
+                let over = executor.end.filter(|_| executor.said >= 2).or(match executor.said {
+                    0 => Some(TaskState::TaskStarting),
+                    1 => Some(TaskState::TaskRunning),
+                    2 => Some(TaskState::TaskFinished),
+                    _ => None,
+                });
+                let Some(state) = over.filter(|_| executor.said < 3) else {
+                    // Its task is over and acknowledged: it goes.
+                    if executor.said >= 3 && executor.unacknowledged.is_empty() {
+                        self.die(id);
+                    }
+                    return;
+                };
+                executor.said += 1;
+                let status = TaskStatus {
+                    task_id: v1::TaskId { value: task_id.to_string() },
+                    state: state as i32,
+                    source: Some(Source::Executor as i32),
+                    uuid: Some(uuid.clone()),
+                    ..Default::default()
+                };
+                executor.unacknowledged.push_back(status.clone());
+                self.spoken.entry(task_id).or_default().push(uuid);
+                status
+            }
+        };
+        self.tell(Input::Update {
+            framework_id: run.framework_id,
+            executor_id: run.executor_id,
+            status: Box::new(status),
+            memory: None,
+        });
+    }
+
+    /// Nothing bad happens any more: everything comes to rest.
+    pub(super) fn settle(&mut self) {
+        self.crash_in = None;
+        for _ in 0..20_000 {
+            if !self.linked {
+                self.toggle_link();
+            }
+            self.finish_launch();
+            self.finish_leaving();
+            self.look_at_update();
+            self.executor_acts();
+            self.pass(Duration::from_millis(200));
+            if self.agent.frameworks().next().is_none()
+                && self.containers.is_empty()
+                && self.launching.is_empty()
+            {
+                return;
+            }
+        }
+        panic!("it never comes to rest: {:?}", self.agent);
+    }
+}
