@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::io::copy_bidirectional_with_sizes;
@@ -35,7 +36,13 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Removes the headers that are about one connection only, and those that `Connection` names.
+///
+/// Beside `Transfer-Encoding` a `Content-Length` counts for nothing (RFC 9112, 6.3); it goes, too, so
+/// that the next server cannot take the end of this body for the beginning of another request.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -139,21 +146,28 @@ mod tests {
 
     #[test]
     fn strips_what_is_about_the_connection() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("connection", "close, X-Private"),
-            ("x-private", "1"),
-            ("te", "trailers"),
-            ("keep-alive", "5"),
-            ("transfer-encoding", "chunked"),
-            ("x-public", "1"),
-            ("content-length", "3"),
-        ] {
-            headers.insert(name, value.parse().unwrap());
-        }
-        strip_hop_by_hop(&mut headers);
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["content-length", "x-public"]);
+        let check = |found: &[(&'static str, &str)], expect: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in found {
+                headers.append(*name, value.parse().unwrap());
+            }
+            strip_hop_by_hop(&mut headers);
+            let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, expect, "{found:?}");
+        };
+        check(
+            &[
+                ("connection", "close, X-Private"),
+                ("x-private", "1"),
+                ("te", "trailers"),
+                ("keep-alive", "5"),
+                ("x-public", "1"),
+                ("content-length", "3"),
+            ],
+            &["content-length", "x-public"],
+        );
+        check(&[("connection", "a"), ("connection", "b"), ("a", "1"), ("b", "1"), ("c", "1")], &["c"]);
+        check(&[("content-length", "3"), ("transfer-encoding", "chunked"), ("host", "x")], &["host"]);
     }
 }

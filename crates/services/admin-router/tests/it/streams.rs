@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http_kit::{Body, Bytes, Method, Request, Response, StatusCode, respond, upgrade};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -163,4 +164,47 @@ async fn an_open_websocket_does_not_hold_up_the_end() {
     cluster.stop().await;
     let end = tokio::time::timeout(PATIENCE, socket.next()).await.expect("it closes");
     assert!(!matches!(end, Some(Ok(_))), "{end:?}");
+}
+
+/// Sends the parts over one connection, each after the answer so far ends with what goes before it,
+/// until it ends with `end`; returns the answer.
+async fn raw(cluster: &Cluster, parts: &[(&str, &str)], end: &str) -> String {
+    let mut stream = TcpStream::connect(cluster.router).await.unwrap();
+    let mut answer = String::new();
+    let exchange = async {
+        for (after, part) in parts.iter().chain(&[(end, "")]) {
+            while !answer.ends_with(after) {
+                let byte = stream.read_u8().await.unwrap();
+                answer.push(char::from(byte));
+            }
+            stream.write_all(part.as_bytes()).await.unwrap();
+        }
+    };
+    let timely = tokio::time::timeout(PATIENCE, exchange).await.is_ok();
+    assert!(timely, "{parts:?}: {answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_client_that_expects_to_be_told_is_told_to_continue() {
+    let (cluster, _server, _) = streaming().await;
+    let head = "POST /service/web/up HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let parts = [("", head), ("HTTP/1.1 100 Continue\r\n\r\n", "12345")];
+    let answer = raw(&cluster, &parts, "\r\n\r\n5").await;
+    assert!(answer.contains("HTTP/1.1 200 OK\r\n"), "{answer}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_with_two_lengths_is_one_body_upstream() {
+    let (cluster, _server, _) = streaming().await;
+    let chunks = "b\r\nhello world\r\n0\r\n\r\n";
+    for lengths in
+        ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 3"]
+    {
+        let request = format!("POST /service/web/up HTTP/1.1\r\n{lengths}\r\n\r\n{chunks}");
+        let answer = raw(&cluster, &[("", &request)], "\r\n\r\n11").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
+    cluster.stop().await;
 }
