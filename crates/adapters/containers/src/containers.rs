@@ -19,6 +19,7 @@ use crate::probe::{self, Missing, Probe};
 use crate::process::{self, Exit, ProcessIdentity};
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::usage::Usage;
+use crate::waits::Waits;
 
 /// Where containers live and how they are made.
 #[derive(Clone, Debug)]
@@ -179,8 +180,8 @@ pub struct Found {
 
 /// The containers of one agent. Cheap to clone.
 ///
-/// Holds no state besides its configuration: everything is found again on disk and in the kernel, so an
-/// agent that was restarted goes on as if it had not been.
+/// Keeps no record of its containers: everything is found again on disk and in the kernel, so an agent that
+/// was restarted goes on as if it had not been.
 #[derive(Clone, Debug)]
 pub struct Containers {
     shared: Arc<Shared>,
@@ -193,6 +194,7 @@ struct Shared {
     missing: Vec<Missing>,
     /// Bounds the helpers at work, and with them the threads they are waited on.
     launches: Semaphore,
+    waits: Waits,
 }
 
 /// Helpers at work at one time: more only wait for each other in the kernel.
@@ -219,7 +221,8 @@ impl Containers {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.runtime_dir);
         made.map_err(|source| SetUpError::RuntimeDir { path: config.runtime_dir.clone(), source })?;
         let launches = Semaphore::new(PARALLEL_LAUNCHES);
-        let shared = Shared { config, hierarchies, missing: probe.missing, launches };
+        let waits = Waits::default();
+        let shared = Shared { config, hierarchies, missing: probe.missing, launches, waits };
         Ok(Containers { shared: Arc::new(shared) })
     }
 
@@ -258,11 +261,15 @@ impl Containers {
     /// Waits until the process has ended; at once if it is gone already. Its exit status is kept for others
     /// who wait until [`Containers::destroy`] takes it.
     pub async fn wait(&self, process: &ProcessIdentity) -> Exit {
-        let Ok(Some(pidfd)) = process.open() else { return Exit::Unknown };
-        let Ok(pidfd) = process::watch(pidfd) else { return Exit::Unknown };
+        let waiting = self.shared.waits.enter(process);
+        let Ok(Some(pidfd)) = process.open() else { return waiting.told() };
+        let Ok(pidfd) = process::watch(pidfd) else { return waiting.told() };
         // An error means that the runtime goes away.
         let _ = pidfd.readable().await;
-        process::exit(pidfd.get_ref())
+        match process::exit(pidfd.get_ref()) {
+            Exit::Unknown => waiting.told(),
+            exit => exit,
+        }
     }
 
     /// Ends every process of the container, waits until they are gone, and removes its groups and files.
@@ -280,12 +287,12 @@ impl Containers {
         // The kernel removes what is killed within microseconds to milliseconds.
         let mut pause = Duration::from_micros(200);
         loop {
-            let (shared, id, init) = (Arc::clone(&self.shared), container_id.clone(), init.clone());
-            let left = tokio::task::spawn_blocking(move || shared.clear(&id, init.as_ref())).await;
+            let (shared, id, of) = (Arc::clone(&self.shared), container_id.clone(), init.clone());
+            let left = tokio::task::spawn_blocking(move || shared.clear(&id, of.as_ref())).await;
             match left.map_err(|_| DestroyError::Cancelled)?? {
                 None => {
-                    // Last, so that whoever waits for the init has seen how it ended.
-                    if let Some(pidfd) = pidfd {
+                    if let (Some(init), Some(pidfd)) = (&init, pidfd) {
+                        self.shared.waits.tell(init, process::exit(pidfd.get_ref()));
                         process::reap(pidfd.get_ref());
                     }
                     return Ok(());

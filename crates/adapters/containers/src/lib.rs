@@ -28,7 +28,7 @@
 //!
 //! # Invariants
 //! - After [`Containers::destroy`] no process, mount, cgroup or file of the container is left.
-//! - It needs the container's id alone: no state is kept in memory.
+//! - It needs the container's id alone: no record of containers is kept in memory.
 //! - A container whose init was not recorded on disk has never run.
 
 mod capability;
@@ -44,6 +44,7 @@ mod spec;
 mod tree;
 mod usage;
 mod user;
+mod waits;
 
 pub use capability::Capability;
 pub use cgroup::GroupError;
