@@ -194,7 +194,8 @@ fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// Puts the policy before a handler: foreign requests get their 403 and never reach it.
+/// Puts the policy before a handler: foreign requests get their 403 and never reach it. What comes
+/// through a Unix socket passes: no browser connects to one.
 pub fn guarded(policy: Arc<HostPolicy>, handler: Arc<dyn Handler>) -> Arc<dyn Handler> {
     Arc::new(Guarded { policy, handler })
 }
@@ -206,7 +207,11 @@ struct Guarded {
 
 impl Handler for Guarded {
     fn handle(&self, request: Request, peer: Peer) -> BoxFuture<'_, Response> {
-        match self.policy.check(request.uri(), request.headers()) {
+        let checked = match peer {
+            Peer::Tcp { .. } => self.policy.check(request.uri(), request.headers()),
+            Peer::Unix { .. } => Ok(()),
+        };
+        match checked {
             Ok(()) => self.handler.handle(request, peer),
             Err(foreign) => {
                 tracing::warn!(%peer, %foreign, "a foreign request");
@@ -308,6 +313,22 @@ mod tests {
             );
         }
         check(None, Some("http://10.0.0.1"), "Origin");
+    }
+
+    #[tokio::test]
+    async fn unix_sockets_are_beyond_the_reach_of_pages() {
+        let ok = |_request: Request, _peer| async { respond::status(StatusCode::OK) };
+        let handler = guarded(Arc::new(HostPolicy::new()), Arc::new(ok));
+        let local = ([127, 0, 0, 1], 1).into();
+        let peers = [
+            (Peer::Unix { uid: 0, pid: None }, StatusCode::OK),
+            (Peer::Tcp { remote: local, local }, StatusCode::FORBIDDEN),
+        ];
+        for (peer, status) in peers {
+            let mut request = Request::default();
+            request.headers_mut().insert(HOST, "agent.sock".parse().unwrap());
+            assert_eq!(handler.handle(request, peer).await.status(), status);
+        }
     }
 
     #[test]
