@@ -107,7 +107,7 @@ fn values_that_cannot_be() {
     assert!(!dir.path().join("cluster.json").exists());
     refused(
         &dcos(&["down"], &dir.path().join("none")),
-        &format!("error: {} has no cluster (there is no cluster.json)", dir.path().join("none").display()),
+        &format!("error: find {}: No such file or directory (os error 2)", dir.path().join("none").display()),
     );
 }
 

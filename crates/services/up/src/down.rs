@@ -11,15 +11,17 @@ use crate::{Error, Parts, console, node};
 /// How long a cluster that runs has to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Ends the cluster of the directory `dir` for good, whether it runs or not: stops it, ends its
-/// tasks, and removes its state.
+/// Ends the cluster or node of the directory `dir` for good, whether it runs or not: stops it, ends
+/// its tasks, and removes its state. Where there is none, there is nothing to end.
 ///
 /// # Errors
 /// See [`Error`]; what was ended until then stays ended.
 pub async fn down(dir: &Path, parts: &dyn Parts) -> Result<(), Error> {
-    let no_cluster = || Error::NoCluster { dir: dir.to_owned() };
-    let dir = dir.canonicalize().map_err(|_| no_cluster())?;
-    let cluster = Cluster::read(&dir)?.ok_or_else(no_cluster)?;
+    let dir = dir.canonicalize().map_err(Error::io("find", dir))?;
+    let Some(cluster) = Cluster::read(&dir)? else {
+        console::say(&format!("There is no cluster in {} (it has no {RECORD}).", dir.display()));
+        return Ok(());
+    };
     let _lock = stop(&dir).await?;
     let ended = end_tasks(&cluster, &dir, parts).await?;
     // The record goes last: as long as it is there, this can be done again.

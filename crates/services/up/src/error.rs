@@ -92,12 +92,6 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// There is no cluster to end.
-    #[error("{} has no cluster (there is no {})", .dir.display(), crate::cluster::RECORD)]
-    NoCluster {
-        /// The directory.
-        dir: PathBuf,
-    },
     /// The process that runs the cluster does not end.
     #[error("process {pid}, which runs the cluster in {}, did not end within {seconds} seconds", .dir.display())]
     DoesNotEnd {

@@ -99,8 +99,7 @@ impl Master {
         }
         let wanted = slaves.slaves.iter().filter(|slave| slave.active && slave.has_something_left()).count();
         match self.metrics().await {
-            Ok(metrics) if offers_sent(&metrics) >= wanted as f64 => None,
-            Ok(metrics) => Some(format!("{} of {wanted} agents offered", offers_sent(&metrics))),
+            Ok(metrics) => Frameworks::of(&metrics).unoffered(wanted),
             Err(error) => Some(error),
         }
     }
@@ -115,10 +114,42 @@ fn unregistered(slaves: &Slaves, agents: &[SocketAddr]) -> Option<String> {
     (!missing.is_empty()).then(|| format!("not registered: agent of {}", missing.join(", ")))
 }
 
-/// Offers sent to all frameworks. Mesos: `master/frameworks/<name>/offers/sent`.
-fn offers_sent(metrics: &serde_json::Map<String, serde_json::Value>) -> f64 {
-    let sent = |key: &str| key.starts_with("master/frameworks/") && key.ends_with("/offers/sent");
-    metrics.iter().filter(|(key, _)| sent(key)).filter_map(|(_, sent)| sent.as_f64()).sum()
+/// What the metrics say about frameworks. Mesos: `master/frameworks/<name>/<id>/...`.
+#[derive(Debug, PartialEq)]
+struct Frameworks {
+    /// Those that are subscribed.
+    subscribed: usize,
+    /// Those of them that want offers.
+    wanting: usize,
+    /// Offers sent to all that ever were.
+    offers_sent: f64,
+}
+
+impl Frameworks {
+    fn of(metrics: &serde_json::Map<String, serde_json::Value>) -> Frameworks {
+        let is = |key: &str, number: f64| metrics.get(key).and_then(|found| found.as_f64()) == Some(number);
+        let all = || metrics.keys().filter(|key| key.starts_with("master/frameworks/"));
+        let subscribed: Vec<&str> =
+            all().filter(|key| is(key, 1.0)).filter_map(|key| key.strip_suffix("/subscribed")).collect();
+        // A framework wants offers for every role that it did not suppress.
+        let wants = |framework: &&&str| {
+            let roles = format!("{framework}/roles/");
+            all().any(|key| key.starts_with(&roles) && key.ends_with("/suppressed") && is(key, 0.0))
+        };
+        let sent = all().filter(|key| key.ends_with("/offers/sent")).filter_map(|key| metrics[key].as_f64());
+        let wanting = subscribed.iter().filter(wants).count();
+        Frameworks { subscribed: subscribed.len(), wanting, offers_sent: sent.sum() }
+    }
+
+    /// What is missing until `agents` agents were offered; none if nothing is. What nobody wants
+    /// counts as offered: it is as soon as somebody does.
+    fn unoffered(&self, agents: usize) -> Option<String> {
+        if self.subscribed == 0 {
+            return Some("no framework is subscribed".to_owned());
+        }
+        let enough = self.wanting == 0 || self.offers_sent >= agents as f64;
+        (!enough).then(|| format!("{} of {agents} agents offered", self.offers_sent))
+    }
 }
 
 #[cfg(test)]
@@ -159,9 +190,26 @@ mod tests {
     }
 
     #[test]
-    fn offers_are_summed_over_frameworks() {
-        let metrics = serde_json::json!({"master/frameworks/a/offers/sent": 2.0,
-            "master/frameworks/b/offers/sent": 1.0, "master/frameworks/b/offers/declined": 9.0});
-        assert_eq!(offers_sent(metrics.as_object().unwrap()), 3.0);
+    fn agents_are_offered_when_somebody_wants_them() {
+        let check = |metrics: serde_json::Value, agents, missing: Option<&str>| {
+            let metrics = metrics.as_object().unwrap();
+            assert_eq!(Frameworks::of(metrics).unoffered(agents).as_deref(), missing, "{metrics:?}");
+        };
+        let of = |subscribed, suppressed, sent| {
+            serde_json::json!({
+                "master/frameworks/a/1/subscribed": subscribed,
+                "master/frameworks/a/1/roles/x/suppressed": suppressed,
+                "master/frameworks/a/1/offers/sent": sent,
+                "master/frameworks/a/1/offers/declined": 9.0,
+                "master/frameworks/b/2/subscribed": 0.0,
+                "master/frameworks/b/2/roles/x/suppressed": 0.0,
+                "master/frameworks/b/2/offers/sent": 1.0,
+            })
+        };
+        check(serde_json::json!({}), 0, Some("no framework is subscribed"));
+        check(of(0.0, 0.0, 5.0), 1, Some("no framework is subscribed"));
+        check(of(1.0, 0.0, 1.0), 2, None);
+        check(of(1.0, 0.0, 1.0), 3, Some("2 of 3 agents offered"));
+        check(of(1.0, 1.0, 0.0), 3, None);
     }
 }
