@@ -19,7 +19,7 @@ pub enum Effect {
     /// Make these writes durable, in order, and answer with [`crate::Input::Persisted`]. They need not be atomic:
     /// after a crash any prefix of them is a state that [`crate::Marathon::recover`] understands.
     Persist(Seq, Vec<Write>),
-    /// Send this call to the master. If that fails, answer with [`crate::Input::Disconnected`].
+    /// Send this call to the master, in the name of the framework. If that fails, answer with [`crate::Input::Disconnected`].
     Send(Box<Call>),
     /// Begin to probe a task.
     StartHealthChecks(Probe),
