@@ -353,6 +353,7 @@ impl EventLoop {
             identity: &self.identity,
             operators: self.operators.len(),
             reused_documents: self.reused_documents,
+            queued_writes: self.registry.max_capacity() - self.registry.capacity(),
         }
     }
 

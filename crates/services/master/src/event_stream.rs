@@ -1,119 +1,152 @@
 //! The streams of events to schedulers and operators.
 //!
-//! The event loop never waits for a reader: an event is put into the stream's bounded queue or, if
-//! that is full, the stream is cut off. Heartbeats and the watch over the connection are a small
+//! The event loop never waits for a reader: an event is put into the stream's outbox or, if that is
+//! full, the stream is cut off. Feeding the connection, heartbeats and the watch over it are a small
 //! task's work.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_kit::{Body, BodySender, Bytes};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// How many events may wait for a reader. One that is further behind is cut off and subscribes anew.
-const BACKLOG: usize = 1024;
+use crate::outbox::{self, Lost, Outbox, Unsent, outbox};
 
-/// The loop's end of one stream.
+/// How many events are handed to the connection before it has sent them.
+const AHEAD: usize = 16;
+
+/// The loop's end of one stream. Dropping it breaks the stream off after what was sent, as something
+/// that nobody decided on.
 #[derive(Debug)]
 pub(crate) struct EventStream {
-    sender: Arc<BodySender>,
-    ending: oneshot::Sender<Ending>,
+    frames: Outbox<Bytes>,
+    complete: Arc<AtomicBool>,
+    cut: Arc<Cut>,
 }
 
-/// How a stream ends.
-#[derive(Debug)]
-enum Ending {
-    /// As a body that is complete.
-    Complete,
-    /// In the middle, with the reason for the log.
-    Cut(&'static str),
+/// The order to break a stream off at once.
+#[derive(Debug, Default)]
+struct Cut {
+    given: Notify,
+    reason: OnceLock<&'static str>,
 }
-
-/// The stream cannot take the event: its reader is gone or lags too far behind.
-#[derive(Debug)]
-pub(crate) struct Lost;
 
 impl EventStream {
     /// A stream and the body that carries it. `closed` is awaited once its reader is gone, unless the
-    /// loop ended the stream before. A `heartbeat` is sent after each of its periods.
+    /// loop ended the stream before. A heartbeat is sent after each of its periods.
     pub(crate) fn open(
         heartbeat: Option<(Bytes, Duration)>,
         closed: impl Future<Output = ()> + Send + 'static,
     ) -> (EventStream, Body) {
-        let (sender, body) = Body::channel(BACKLOG);
-        let sender = Arc::new(sender);
-        let (ending, ended) = oneshot::channel();
-        tokio::spawn(watch(sender.clone(), heartbeat, ended, closed));
-        (EventStream { sender, ending }, body)
+        let (sender, body) = Body::channel(AHEAD);
+        let (frames, unsent) = outbox(outbox::LIMIT);
+        let cut = Arc::<Cut>::default();
+        let complete = Arc::new(AtomicBool::new(false));
+        let feeder = Feeder { sender, unsent, complete: complete.clone(), cut: cut.clone() };
+        tokio::spawn(async move {
+            if feeder.run(heartbeat).await == Ended::ByReader {
+                closed.await;
+            }
+        });
+        (EventStream { frames, complete, cut }, body)
     }
 
-    /// Sends one frame now.
+    /// Sends one frame.
     pub(crate) fn send(&self, frame: Bytes) -> Result<(), Lost> {
-        self.sender.try_send(frame).map_err(|_| Lost)
+        let bytes = frame.len();
+        self.frames.put(frame, bytes)
     }
 
     /// Ends the stream after what was sent, as a body that is complete.
     pub(crate) fn end(self) {
-        self.finish(Ending::Complete);
+        self.complete.store(true, Ordering::Release);
     }
 
-    /// Breaks the stream off, so that its reader does not take the rest for the whole.
+    /// Breaks the stream off at once, so that its reader does not take the rest for the whole.
     pub(crate) fn cut(self, reason: &'static str) {
-        self.finish(Ending::Cut(reason));
-    }
-
-    fn finish(self, ending: Ending) {
-        // The watcher must find itself the only owner.
-        drop(self.sender);
-        // No watcher, no stream: its reader is gone already.
-        let _ = self.ending.send(ending);
+        // Nobody else sets it: this is the stream's only owner, and it ends here.
+        let _ = self.cut.reason.set(reason);
+        self.cut.given.notify_one();
     }
 }
 
-async fn watch(
-    sender: Arc<BodySender>,
-    heartbeat: Option<(Bytes, Duration)>,
-    mut ended: oneshot::Receiver<Ending>,
-    closed: impl Future<Output = ()>,
-) {
-    let mut beat = Instant::now();
-    loop {
-        let (frame, period) = heartbeat.clone().unwrap_or_default();
-        beat += period;
-        tokio::select! {
-            ending = &mut ended => {
-                let reason = match ending {
-                    Ok(Ending::Complete) => return,
-                    Ok(Ending::Cut(reason)) => reason,
-                    // The loop is gone, which is no end that anybody decided on.
-                    Err(_) => "the master is stopping",
-                };
-                if let Some(sender) = Arc::into_inner(sender) {
-                    sender.abort(reason);
+#[derive(PartialEq, Eq)]
+enum Ended {
+    ByLoop,
+    ByReader,
+}
+
+struct Feeder {
+    sender: BodySender,
+    unsent: Unsent<Bytes>,
+    complete: Arc<AtomicBool>,
+    cut: Arc<Cut>,
+}
+
+impl Feeder {
+    async fn run(mut self, heartbeat: Option<(Bytes, Duration)>) -> Ended {
+        let (beat, period) = heartbeat.clone().unwrap_or_default();
+        let mut due = Instant::now() + period;
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = self.cut.given.notified() => return self.abort(),
+                frame = self.unsent.next() => frame,
+                () = self.sender.closed() => return Ended::ByReader,
+                () = sleep_until(due), if heartbeat.is_some() => {
+                    due += period;
+                    Some(beat.clone())
                 }
-                return;
-            }
-            () = sender.closed() => return closed.await,
-            () = sleep_until(beat), if heartbeat.is_some() => {
-                // A full stream has events that nobody read yet: they prove as much as a heartbeat.
-                let _ = sender.try_send(frame);
+            };
+            let Some(frame) = frame else {
+                if !self.complete.load(Ordering::Acquire) {
+                    return self.abort();
+                }
+                return Ended::ByLoop;
+            };
+            let sent = tokio::select! {
+                sent = self.sender.send(frame) => sent,
+                () = self.cut.given.notified() => return self.abort(),
+            };
+            if sent.is_err() {
+                return Ended::ByReader;
             }
         }
+    }
+
+    fn abort(self) -> Ended {
+        self.sender.abort(self.cut.reason.get().copied().unwrap_or("the master is stopping"));
+        Ended::ByLoop
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     fn stream() -> (EventStream, Body, oneshot::Receiver<()>) {
         let (tell, told) = oneshot::channel();
-        let (stream, body) =
-            EventStream::open(Some((Bytes::from_static(b"beat"), Duration::from_secs(15))), async {
-                let _ = tell.send(());
-            });
+        let heartbeat = Some((Bytes::from_static(b"beat"), Duration::from_secs(15)));
+        let (stream, body) = EventStream::open(heartbeat, async {
+            let _ = tell.send(());
+        });
         (stream, body, told)
+    }
+
+    /// Reads to the end; the error's text if it is none.
+    async fn rest(body: &mut Body) -> (usize, Option<String>) {
+        let mut read = 0;
+        while let Some(frame) = body.next().await {
+            match frame {
+                Ok(_) => read += 1,
+                Err(error) => return (read, Some(error.to_string())),
+            }
+        }
+        (read, None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -131,26 +164,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_lags_is_cut_off() {
+    async fn a_burst_is_taken_and_a_reader_that_lags_is_cut_off() {
         let (stream, mut body, _told) = stream();
-        while stream.send(Bytes::from_static(b"event")).is_ok() {}
+        for _ in 0..10_000 {
+            stream.send(Bytes::from_static(b"event")).unwrap();
+        }
+        let large = Bytes::from(vec![0; outbox::LIMIT / 4]);
+        while stream.send(large.clone()).is_ok() {}
         stream.cut("too slow");
-        let mut read = 0;
-        let error = loop {
-            match body.next().await.expect("an error before the end") {
-                Ok(_) => read += 1,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!((read, error.to_string()), (BACKLOG, "the body was aborted: too slow".to_owned()));
+        let (read, error) = rest(&mut body).await;
+        assert!(read <= AHEAD + 1, "{read} events after the cut");
+        assert_eq!(error.as_deref(), Some("the body was aborted: too slow"));
     }
 
     #[tokio::test]
     async fn a_stream_that_is_dropped_breaks_off() {
         let (stream, mut body, _told) = stream();
+        stream.send(Bytes::from_static(b"event")).unwrap();
         drop(stream);
-        let error = body.next().await.unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "the body was aborted: the master is stopping");
+        let error = "the body was aborted: the master is stopping".to_owned();
+        assert_eq!(rest(&mut body).await, (1, Some(error)));
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ mod identity;
 mod link;
 mod metrics;
 mod operator_views;
+mod outbox;
 mod registry;
 mod roles;
 mod v0;

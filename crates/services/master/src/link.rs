@@ -11,16 +11,14 @@ use agent_link::{Body, Decoder, Frame, Hello, Refused};
 use http_kit::upgrade::{Upgrade, Upgraded};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::event_loop::{Inbox, Message};
+use crate::outbox::{self, Lost, Outbox, Unsent, outbox};
 
-/// How many frames may wait for one agent. An agent that is further behind is cut off: it comes back,
-/// tells what it has, and both compare.
-const BACKLOG: usize = 4096;
-/// How many bytes are read at once.
-const PIECE: usize = 16 * 1024;
+/// How many bytes are read at once. Every link holds so many, and most are silent most of the time.
+const PIECE: usize = 4 * 1024;
 /// How long a new connection may take to say Hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// What an agent may say of itself, in bytes: it becomes a record of the registry.
@@ -61,16 +59,13 @@ pub(crate) enum LostLink {
 
 /// The way to one agent. Dropping it closes the connection after what was sent.
 #[derive(Debug)]
-pub(crate) struct LinkSender(mpsc::Sender<Body>);
-
-/// The agent cannot be sent more: it is gone or too slow. The link must be dropped.
-#[derive(Debug)]
-pub(crate) struct LinkFull;
+pub(crate) struct LinkSender(Outbox<Body>);
 
 impl LinkSender {
-    /// Sends one frame now.
-    pub(crate) fn send(&self, body: Body) -> Result<(), LinkFull> {
-        self.0.try_send(body).map_err(|_| LinkFull)
+    /// Sends one frame. When it cannot be sent the link must be dropped.
+    pub(crate) fn send(&self, body: Body) -> Result<(), Lost> {
+        let bytes = body.encoded_len();
+        self.0.put(body, bytes)
     }
 }
 
@@ -120,7 +115,7 @@ pub(crate) async fn serve(upgrade: Upgrade, pulse: Pulse, inbox: Inbox) {
         let reason = format!("an agent's description may have {LONGEST_DESCRIPTION} bytes");
         return refuse(&mut write, &reason).await;
     }
-    let (sender, queue) = mpsc::channel(BACKLOG);
+    let (sender, queue) = outbox(outbox::LIMIT);
     let mut outgoing = Outgoing { write, queue, seq: 0, received: incoming.received.clone() };
     tell(LinkEvent::Hello(Box::new(hello), LinkSender(sender))).await;
     let lost = tokio::select! {
@@ -198,7 +193,7 @@ impl Incoming {
 
 struct Outgoing {
     write: WriteHalf<Upgraded>,
-    queue: mpsc::Receiver<Body>,
+    queue: Unsent<Body>,
     seq: u64,
     received: Arc<Received>,
 }
@@ -213,7 +208,7 @@ impl Outgoing {
         loop {
             let window = self.received.ack.load(Ordering::Acquire) + agent_link::UNACKNOWLEDGED;
             let first = tokio::select! {
-                body = self.queue.recv(), if self.seq < window => match body {
+                body = self.queue.next(), if self.seq < window => match body {
                     Some(body) => Some(body),
                     None => {
                         let _ = timeout(pulse.silence, self.write.shutdown()).await;
@@ -237,7 +232,7 @@ impl Outgoing {
                     self.append(first, acknowledged, &mut bytes);
                     // What is waiting behind it goes with the same write.
                     while self.seq < window && bytes.len() < 256 * 1024 {
-                        let Ok(body) = self.queue.try_recv() else { break };
+                        let Some(body) = self.queue.try_next() else { break };
                         self.append(body, acknowledged, &mut bytes);
                     }
                 }

@@ -86,6 +86,8 @@ pub(crate) struct Scene<'m> {
     pub(crate) operators: usize,
     /// How many documents were served without rendering them.
     pub(crate) reused_documents: u64,
+    /// How many writes wait for the registry.
+    pub(crate) queued_writes: usize,
 }
 
 impl Scene<'_> {
@@ -114,6 +116,7 @@ impl Scene<'_> {
         all.insert("master/elected".to_owned(), 1.0);
         all.insert("master/operator_event_stream_subscribers".to_owned(), self.operators as f64);
         all.insert("master/http_cache_hits".to_owned(), self.reused_documents as f64);
+        all.insert("registrar/queued_operations".to_owned(), self.queued_writes as f64);
         metrics::add_system(&mut all);
         all
     }

@@ -154,3 +154,17 @@ async fn updates_of_the_master_carry_no_uuid() {
     );
     assert!(status["uuid"].is_null());
 }
+
+#[tokio::test]
+async fn a_burst_of_events_does_not_cost_a_scheduler_its_stream() {
+    const TASKS: usize = 5000;
+    let master = start().await;
+    let mut scheduler = Scheduler::subscribe(master.address).await;
+    let tasks: Vec<Value> =
+        (0..TASKS).map(|number| json!({"task_id": {"value": format!("ghost-{number}")}})).collect();
+    assert_eq!(scheduler.call("RECONCILE", json!({"tasks": tasks})).await.status, 202);
+    for number in 0..TASKS {
+        let update = scheduler.event("UPDATE").await;
+        assert_eq!(update["update"]["status"]["task_id"]["value"], format!("ghost-{number}"));
+    }
+}
