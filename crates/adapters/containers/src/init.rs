@@ -136,7 +136,7 @@ fn namespace_flags(plan: &Plan) -> i32 {
     let own = plan.spec.namespaces;
     let flag = |on: bool, flag: i32| if on { flag } else { 0 };
     flag(own.pid, libc::CLONE_NEWPID)
-        | flag(own.mount, libc::CLONE_NEWNS)
+        | flag(own.has_mounts(), libc::CLONE_NEWNS)
         | flag(own.ipc, libc::CLONE_NEWIPC)
         | flag(own.uts, libc::CLONE_NEWUTS)
 }

@@ -121,7 +121,7 @@ pub struct Mount {
 /// Which namespaces the container has for itself. The network is always the host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespaces {
-    /// Own process ids; everything in it dies with its init. `/proc` is mounted anew if `mount` is set too.
+    /// Own process ids; everything in it dies with its init. Implies `mount`, for a `/proc` that shows them.
     pub pid: bool,
     /// Own mounts; mounts and unmounts of the host still propagate into it (Mesos: filesystem/linux).
     pub mount: bool,
@@ -129,6 +129,12 @@ pub struct Namespaces {
     pub ipc: bool,
     /// Own host name.
     pub uts: bool,
+}
+
+impl Namespaces {
+    pub(crate) fn has_mounts(self) -> bool {
+        self.mount || self.pid
+    }
 }
 
 impl Default for Namespaces {

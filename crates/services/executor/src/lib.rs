@@ -44,14 +44,14 @@ pub fn main(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Exit
     let settings = match settings::Settings::read(environment.into_iter().collect()) {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("executor: {error}");
+            say(format_args!("{error}"));
             return ExitCode::from(2);
         }
     };
     match prepare().and_then(|seed| run::Executor::new(settings, seed)).and_then(run::Executor::run) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("executor: {error}");
+            say(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }
@@ -65,4 +65,11 @@ fn prepare() -> std::io::Result<u64> {
     let mut seed = [0; 8];
     rustix::rand::getrandom(&mut seed, GetRandomFlags::empty())?;
     Ok(u64::from_ne_bytes(seed))
+}
+
+/// Writes a line for the user to the sandbox's `stderr`. Unlike `eprintln!` it does not panic when the disk
+/// is full: the task matters more than the line.
+fn say(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "executor: {text}");
 }

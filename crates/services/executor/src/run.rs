@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::agent::{Agent, News};
 use crate::command::{self, Output, Surroundings};
 use crate::probes::Probes;
+use crate::say;
 use crate::settings::Settings;
 use crate::signals::{Reaped, Signals, kill_everything, reap};
 use crate::task::{Effect, End, Input, Task, Which};
@@ -145,7 +146,7 @@ impl Executor {
     }
 
     fn give_up(&mut self, why: &str) {
-        eprintln!("executor: {why}; ending the task");
+        say(format_args!("{why}; ending the task"));
         self.given_up = true;
         self.handle(Input::Shutdown);
         self.leave_if_done();
@@ -170,6 +171,7 @@ impl Executor {
                 }
                 Effect::KillAll => kill_everything(),
                 Effect::Probe(which) => self.probe(which),
+                Effect::Log(text) => say(format_args!("{text}")),
                 Effect::Exit(status) => self.exit = Some(status),
             }
         }
@@ -182,7 +184,7 @@ impl Executor {
         };
         let result = started.map(|pid| self.command = Some(pid));
         if let Err(why) = &result {
-            eprintln!("executor: {why}");
+            say(format_args!("{why}"));
         }
         self.handle(Input::Started(result));
     }
@@ -289,7 +291,7 @@ impl Executor {
             return;
         }
         self.ended = None;
-        eprintln!("executor: processes of the task survive SIGKILL");
+        say(format_args!("processes of the task survive SIGKILL"));
         self.handle(Input::Ended(end));
         self.leave_if_done();
     }
@@ -340,11 +342,11 @@ impl Executor {
             event::Type::Shutdown => self.handle(Input::Shutdown),
             event::Type::LaunchGroup => {
                 // Only ever meant for an executor that runs task groups.
-                eprintln!("executor: LAUNCH_GROUP is not for a command executor");
+                say(format_args!("LAUNCH_GROUP is not for a command executor"));
                 self.handle(Input::Shutdown);
             }
             event::Type::Error => {
-                eprintln!("executor: the agent says: {}", event.error.unwrap_or_default().message);
+                say(format_args!("the agent says: {}", event.error.unwrap_or_default().message));
             }
             event::Type::Message | event::Type::Heartbeat | event::Type::Unknown => {}
         }

@@ -59,6 +59,8 @@ pub(crate) enum Effect {
     /// End them.
     KillAll,
     Probe(Which),
+    /// Say something in the sandbox's `stderr`.
+    Log(String),
     /// Nothing is left to do: leave with this exit status.
     Exit(u8),
 }
@@ -311,7 +313,8 @@ impl Task {
             Verdict::Healthy => self.tell_again(now, Reason::TaskHealthCheckStatusUpdated, |status| {
                 status.healthy = Some(true);
             }),
-            Verdict::Unhealthy { kill, .. } => {
+            Verdict::Unhealthy { why, kill } => {
+                out.push(Effect::Log(format!("health check failed: {why}")));
                 self.tell_again(now, Reason::TaskHealthCheckStatusUpdated, |status| {
                     status.healthy = Some(false);
                 });

@@ -83,7 +83,7 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
     // Lowering it needs a privilege that plain isolation may not have; it is a hint to the kernel only.
     let _ = fs::write("/proc/self/oom_score_adj", spec.oom_score_adjustment.to_string());
     if plan.isolation == Isolation::Full {
-        if spec.namespaces.mount {
+        if spec.namespaces.has_mounts() {
             mount_all(spec)?;
         }
         if let (true, Some(name)) = (spec.namespaces.uts, &spec.hostname) {

@@ -211,9 +211,10 @@ fn a_sick_task_is_told_and_killed() {
     scene.check(1001, Input::Tick, &[], &[]);
     scene.check(1100, probed(true), &[], &[&told(true)]);
     scene.check(3100, Input::Tick, &[Effect::Probe(Which::Health)], &[]);
-    scene.check(3100, probed(false), &[], &[&told(false)]);
+    let log = || Effect::Log("health check failed: TCP connection failed".into());
+    scene.check(3100, probed(false), &[log()], &[&told(false)]);
     scene.check(5100, Input::Tick, &[Effect::Probe(Which::Health)], &[]);
-    scene.check(5100, probed(false), &[Effect::Terminate], &[&told(false), "TASK_KILLING"]);
+    scene.check(5100, probed(false), &[log(), Effect::Terminate], &[&told(false), "TASK_KILLING"]);
     scene.check(5200, probed(false), &[], &[]);
     let end = Input::Ended(End::Signaled { signal: 15, core_dumped: false });
     scene.check(5300, end, &[], &["TASK_KILLED \"Command terminated with signal Terminated\" healthy=false"]);
