@@ -47,6 +47,8 @@ pub struct Agent {
     pub(crate) recovered_boot: Option<String>,
     /// The agent as it was last recorded.
     pub(crate) recorded: Option<AgentInfo>,
+    /// Everything is to end; nothing new is begun.
+    pub(crate) ending: bool,
     /// Whether the master listens.
     pub(crate) registered: bool,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,

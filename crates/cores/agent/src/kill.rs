@@ -112,7 +112,9 @@ impl Agent {
         self.settle_framework(framework_id);
     }
 
+    /// Ends every executor and begins none any more.
     pub(crate) fn shutdown_all(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.ending = true;
         let all: Vec<(FrameworkId, ExecutorId)> = self.containers.values().cloned().collect();
         for (framework_id, executor_id) in all {
             self.shutdown_executor(now, &framework_id, &executor_id, out);

@@ -125,6 +125,9 @@ impl Agent {
     ) -> Option<Cause> {
         let framework = self.frameworks.get(framework_id)?;
         let dropped = framework.state_or_lost(TaskState::TaskDropped);
+        if self.ending {
+            return Some(Cause::new(dropped, Reason::ContainerLaunchFailed, "Agent is shutting down"));
+        }
         let Some(executor) = framework.executors.get(executor_id) else {
             let limit = self.config.max_executors;
             let message = format!("Agent runs {limit} executors, which is its limit");

@@ -29,6 +29,7 @@ impl Agent {
             id: None,
             recovered_boot: None,
             recorded: None,
+            ending: false,
             registered: false,
             frameworks: BTreeMap::new(),
             completed_frameworks: VecDeque::new(),

@@ -1,7 +1,7 @@
 //! What this agent can run. What it cannot is refused by name: a field must never be ignored silently.
 
 use mesos_proto::v1::environment::variable;
-use mesos_proto::v1::{CommandInfo, ContainerInfo, ExecutorInfo, TaskInfo, executor_info};
+use mesos_proto::v1::{CommandInfo, ContainerInfo, ExecutorInfo, TaskInfo, container_info, executor_info};
 
 /// The longest id that can name a directory.
 const MAX_ID: usize = 255;
@@ -61,7 +61,25 @@ fn of_container(container: &ContainerInfo, field: &str) -> Option<String> {
     if let Some(network) = container.network_infos.iter().find_map(|info| info.name.as_ref()) {
         return Some(unsupported(&format!("{field}.network_infos.name"), network));
     }
+    if container.r#type() == container_info::Type::Docker {
+        return Some(unsupported(&format!("{field}.type"), "DOCKER"));
+    }
+    if let Some(hostname) = &container.hostname {
+        return Some(unsupported(&format!("{field}.hostname"), hostname));
+    }
+    if container.rlimit_info.is_some() {
+        return Some(unsupported(&format!("{field}.rlimit_info"), "limits"));
+    }
+    if container.tty_info.is_some() {
+        return Some(unsupported(&format!("{field}.tty_info"), "a terminal"));
+    }
     let linux = container.linux_info.as_ref()?;
+    if linux.share_pid_namespace() {
+        return Some(unsupported(&format!("{field}.linux_info.share_pid_namespace"), "true"));
+    }
+    if linux.ipc_mode.is_some() || linux.shm_size.is_some() {
+        return Some(unsupported(&format!("{field}.linux_info"), "ipc_mode or shm_size"));
+    }
     if linux.capability_info.is_some()
         || linux.bounding_capabilities.is_some()
         || linux.effective_capabilities.is_some()

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use containers::{Containers, Isolation};
@@ -23,7 +24,9 @@ pub(crate) fn note(config: &Config, isolation: Isolation) -> Result<(), Error> {
         Isolation::Plain => "plain",
     };
     let failed = |source| Error::Directory { path: path.clone(), source };
-    fs::create_dir_all(config.dir.join("meta")).map_err(failed)?;
+    // Records hold the environment of tasks, and that may hold their secrets.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(config.dir.join("meta"));
+    made.map_err(&failed)?;
     let fresh = path.with_extension("new");
     fs::write(&fresh, format!("{isolation}\n{}\n", config.cgroup_root.display())).map_err(failed)?;
     fs::rename(&fresh, &path).map_err(failed)

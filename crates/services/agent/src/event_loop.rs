@@ -8,6 +8,7 @@ use agent_core::{Agent, ConnectionId, Effect, Input};
 use agent_link::{Body, ExecutorExited, ExecutorMessage, Update};
 use containers::Containers;
 use mesos_proto::v1;
+use mesos_proto::v1::executor::{Event, event};
 use resources::Resources;
 use runtime::{Clock, Shutdown};
 use tokio::sync::mpsc;
@@ -29,6 +30,11 @@ const LAUNCHES_DRAIN: Duration = Duration::from_secs(11);
 /// Beyond the executors' grace periods, how long ending everything may take.
 const END_SLACK: Duration = Duration::from_secs(30);
 
+/// How long the master may take to acknowledge the ends of all tasks before the agent goes anyhow.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often executors hear that the agent is there (Mesos: `DEFAULT_EXECUTOR_HEARTBEAT_INTERVAL`).
+const HEARTBEAT: Duration = Duration::from_secs(30 * 60);
+
 /// Why the loop goes on although it was asked to stop.
 enum Phase {
     Running,
@@ -36,6 +42,8 @@ enum Phase {
     Stopping(Instant),
     /// Everything is being ended.
     Ending(Instant),
+    /// Everything has ended, and the master is still to hear of it.
+    Telling(Instant),
 }
 
 pub(crate) struct EventLoop {
@@ -56,6 +64,7 @@ impl EventLoop {
     /// Runs until asked to stop; tasks run on unless the configuration says else.
     pub(crate) async fn run(mut self, shutdown: Shutdown) -> Result<(), Error> {
         let mut phase = Phase::Running;
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         loop {
             let timer = self.agent.next_timer();
             let tick = async {
@@ -66,7 +75,9 @@ impl EventLoop {
             };
             let deadline = match phase {
                 Phase::Running => None,
-                Phase::Stopping(deadline) | Phase::Ending(deadline) => Some(deadline),
+                Phase::Stopping(deadline) | Phase::Ending(deadline) | Phase::Telling(deadline) => {
+                    Some(deadline)
+                }
             };
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -76,10 +87,8 @@ impl EventLoop {
                 () = tick => self.handle(Input::Tick)?,
                 () = self.collector.due() => self.collector.collect(),
                 () = shutdown.requested(), if matches!(phase, Phase::Running) => phase = self.begin_to_stop()?,
-                () = until(deadline) => {
-                    self.give_up();
-                    return Ok(());
-                }
+                () = until(deadline) => return self.give_up(&phase),
+                _ = heartbeat.tick() => self.beat(),
             }
             for _ in 1..BATCH {
                 let Ok(command) = self.commands.try_recv() else { break };
@@ -88,7 +97,10 @@ impl EventLoop {
             match phase {
                 Phase::Running if self.leaving => phase = self.begin_to_end()?,
                 Phase::Stopping(_) if !self.lifecycles.is_launching() => return Ok(()),
-                Phase::Ending(_) if self.lifecycles.count() == 0 => return self.ended(),
+                Phase::Ending(_) if self.lifecycles.count() == 0 => {
+                    phase = Phase::Telling(Instant::now() + LAST_WORDS);
+                }
+                Phase::Telling(_) if self.agent.frameworks().next().is_none() => return self.ended(),
                 _ => {}
             }
         }
@@ -113,11 +125,21 @@ impl EventLoop {
         Ok(Phase::Ending(Instant::now() + longest + END_SLACK))
     }
 
-    fn give_up(&self) {
-        tracing::error!(
-            left = self.lifecycles.count(),
-            "containers are left that did not start or end in time"
-        );
+    /// Time is up.
+    fn give_up(&mut self, phase: &Phase) -> Result<(), Error> {
+        if matches!(phase, Phase::Telling(_)) {
+            // What was not acknowledged is recorded, and told by the next run.
+            return self.ended();
+        }
+        let left = self.lifecycles.count();
+        tracing::error!(left, "containers are left that did not start or end in time");
+        Ok(())
+    }
+
+    fn beat(&self) {
+        let heartbeat = Event { r#type: Some(event::Type::Heartbeat as i32), ..Default::default() };
+        // One that is lost is told by its connection.
+        self.streams.values().for_each(|stream| drop(stream.send(&heartbeat)));
     }
 
     fn ended(&mut self) -> Result<(), Error> {

@@ -29,6 +29,10 @@ pub(crate) struct Api {
     pub(crate) started: Mono,
     /// How long reading the records took, in seconds.
     pub(crate) recovery_time: f64,
+    /// Records that could not be read at the start.
+    pub(crate) recovery_errors: u64,
+    /// Tries to end a container that failed.
+    pub(crate) destroy_errors: Arc<AtomicU64>,
     /// The number of the next connection of an executor.
     pub(crate) connections: AtomicU64,
 }

@@ -129,6 +129,8 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         start_time: began.wall.as_secs_f64(),
         started: began.mono,
         recovery_time: Clock::mono().since(began.mono).as_secs_f64(),
+        recovery_errors: recovered.errors,
+        destroy_errors: Arc::default(),
         connections: AtomicU64::new(1),
     });
     let mut lifecycles = lifecycle::Lifecycles::new(
@@ -137,6 +139,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         mailbox.clone(),
         boot_id.clone(),
         api.address.clone(),
+        Arc::clone(&api.destroy_errors),
     );
     let found = find_containers(&containers, &agent, &mut lifecycles, &config)?;
     let mut collector = collector::Collector::new(config.dir.clone());

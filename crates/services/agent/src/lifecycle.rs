@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_core::{Input, Launch, MemoryReport, Process, Termination};
@@ -33,6 +34,7 @@ struct Context {
     boot_id: String,
     /// Where the agent listens, as executors are told.
     address: String,
+    destroy_errors: Arc<AtomicU64>,
 }
 
 impl Lifecycles {
@@ -42,8 +44,9 @@ impl Lifecycles {
         mailbox: Mailbox,
         boot_id: String,
         address: String,
+        destroy_errors: Arc<AtomicU64>,
     ) -> Lifecycles {
-        let context = Arc::new(Context { config, containers, mailbox, boot_id, address });
+        let context = Arc::new(Context { config, containers, mailbox, boot_id, address, destroy_errors });
         Lifecycles { context, watched: BTreeMap::new(), launching: 0, tasks: JoinSet::new() }
     }
 
@@ -151,6 +154,7 @@ impl Context {
         let memory = self.containers.usage(&container_id).ok().map(memory_report);
         let mut pause = Duration::from_millis(100);
         while let Err(error) = self.containers.destroy(&container_id).await {
+            self.destroy_errors.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%container_id, error = with_causes(&error), "a container does not end, trying again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -20,6 +20,9 @@ pub(crate) async fn collect(api: &Api) -> Result<Metrics, Stopping> {
     let uptime = Clock::mono().since(api.started).as_secs_f64();
     let recovery_time = api.recovery_time;
     let mut all = api.mailbox.read(of_agent).await?;
+    let destroy_errors = api.destroy_errors.load(std::sync::atomic::Ordering::Relaxed);
+    all.insert("containerizer/mesos/container_destroy_errors", destroy_errors as f64);
+    all.insert("slave/recovery_errors", api.recovery_errors as f64);
     all.insert("slave/uptime_secs", uptime);
     all.insert("slave/recovery_time_secs", recovery_time);
     all.insert("slave/executor_directory_max_allowed_age_secs", api.config.gc_delay.as_secs_f64());
@@ -45,7 +48,6 @@ fn of_agent(agent: &Agent) -> Metrics {
     };
     let counters = agent.counters();
     all.extend([
-        ("containerizer/mesos/container_destroy_errors", 0.0),
         ("slave/container_launch_errors", counters.container_launch_errors as f64),
         ("slave/executors_registering", count(ExecutorState::Registering)),
         ("slave/executors_running", count(ExecutorState::Running)),
@@ -57,7 +59,6 @@ fn of_agent(agent: &Agent) -> Metrics {
         ("slave/valid_framework_messages", counters.valid_framework_messages as f64),
         ("slave/invalid_status_updates", counters.invalid_status_updates as f64),
         ("slave/valid_status_updates", counters.valid_status_updates as f64),
-        ("slave/recovery_errors", 0.0),
         ("slave/registered", f64::from(u8::from(agent.is_registered()))),
     ]);
     let mut living = BTreeMap::<i32, f64>::new();

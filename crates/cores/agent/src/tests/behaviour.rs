@@ -496,3 +496,58 @@ fn history_is_bounded() {
     let ids: Vec<&str> = completed.completed_executors().map(|executor| executor.id().as_str()).collect();
     assert_eq!(ids, ["t7", "t8", "t9"]);
 }
+
+fn custom(id: &str) -> v1::TaskInfo {
+    let executor = v1::ExecutorInfo {
+        executor_id: v1::ExecutorId { value: "custom".into() },
+        command: Some(v1::CommandInfo { value: Some("./run".into()), ..Default::default() }),
+        ..Default::default()
+    };
+    v1::TaskInfo { command: None, executor: Some(executor), ..task(id) }
+}
+
+#[test]
+fn a_custom_executor_has_many_tasks_and_its_end_is_told() {
+    let mut story = Story::registered();
+    let container_id = story.run(custom("a")).unwrap().run.container_id;
+    assert!(story.run(custom("b")).is_none(), "the same executor");
+    story.subscribe("custom", 1, &[]);
+    assert_eq!(story.events(), [event::Type::Subscribed, event::Type::Launch, event::Type::Launch]);
+    story.run(custom("c"));
+    assert_eq!(story.events(), [event::Type::Launch], "at once, now that it is subscribed");
+    assert!(matches!(story.out[1], Effect::Resize { .. }), "its container grows first");
+    let framework_id = FrameworkId::new(FRAMEWORK);
+    let message = || Input::FrameworkMessage {
+        framework_id: framework_id.clone(),
+        executor_id: "custom".into(),
+        data: b"hi".to_vec(),
+    };
+    story.tell(message());
+    assert_eq!(story.events(), [event::Type::Message]);
+    story.tell(Input::ExecutorMessage {
+        framework_id: framework_id.clone(),
+        executor_id: "custom".into(),
+        data: b"ho".to_vec(),
+    });
+    assert!(matches!(&story.out[..], [Effect::ExecutorMessage { data, .. }] if data == b"ho"));
+    let termination = Termination { status: Some(256), ..Default::default() };
+    story.tell(Input::ContainerTerminated { container_id, termination });
+    let lost: Vec<&str> = story.forwarded().iter().map(|status| &*status.task_id.value).collect();
+    assert_eq!(lost, ["a", "b", "c"]);
+    assert!(story.out.iter().any(|effect| matches!(effect, Effect::ExecutorExited { status: 256, .. })));
+    story.tell(message());
+    assert!(story.out.is_empty(), "nobody is there to hear it");
+    story.run(custom("d"));
+    assert_eq!(story.forwarded()[0].message(), "Executor terminated");
+}
+
+#[test]
+fn nothing_is_begun_while_everything_ends() {
+    let mut story = Story::registered();
+    story.run(task("t"));
+    story.subscribe("t", 1, &[]);
+    story.tell(Input::ShutdownAll);
+    assert_eq!(story.events(), [event::Type::Shutdown]);
+    assert!(story.run(task("more")).is_none());
+    assert_eq!(story.forwarded()[0].message(), "Agent is shutting down");
+}

@@ -19,6 +19,8 @@ pub(crate) struct Recovered {
     pub(crate) records: Vec<Record>,
     /// Runs that are over, with the time at which they were: their sandboxes are still there.
     pub(crate) completed: Vec<(Run, SystemTime)>,
+    /// Records that are there and cannot be read.
+    pub(crate) errors: u64,
 }
 
 /// Reads the records below `dir`. Of completed runs only the newest `history` of each framework become
@@ -31,6 +33,7 @@ pub(crate) fn read(dir: &Path, history: usize) -> Result<Recovered, MetaError> {
     let agent_dir = layout.agent(&agent_id);
     let info_path = agent_dir.join("slave.info");
     let Some((info, boot_id)) = read_file(&info_path)?.as_deref().and_then(codec::read_agent) else {
+        recovered.errors += 1;
         // Written and synced before the link to it: somebody damaged it. Better a new agent than none.
         tracing::error!(path = %info_path.display(), "the record of who this agent is cannot be read; it will register as a new one");
         return Ok(recovered);
@@ -52,6 +55,7 @@ fn read_framework(
     let info_path = dir.join("framework.info");
     let Some(info) = read_file(&info_path)?.as_deref().and_then(codec::read_framework) else {
         tracing::warn!(path = %info_path.display(), "a framework's record cannot be read");
+        recovered.errors += 1;
         return Ok(());
     };
     recovered.records.push(Record::Framework { info: Box::new(info) });
@@ -90,7 +94,7 @@ fn read_run(run: &Run, dir: &Path, completed: bool, recovered: &mut Recovered) -
         // The first record of a run, so nothing was started.
         return Ok(());
     };
-    let records = &mut recovered.records;
+    let Recovered { records, errors, .. } = recovered;
     records.push(Record::Executor { run: run.clone(), info: Box::new(info), for_command });
     let process = read_file(&dir.join("forked.pid"))?;
     if let Some(process) = process.as_deref().and_then(codec::read_process) {
@@ -105,6 +109,7 @@ fn read_run(run: &Run, dir: &Path, completed: bool, recovered: &mut Recovered) -
         let (entries, length) = codec::read_log(&bytes);
         if length < bytes.len() {
             // What comes after a torn entry would never be read.
+            *errors += 1;
             let cut = fs::OpenOptions::new().write(true).open(&log_path);
             cut.and_then(|file| file.set_len(length as u64)).map_err(MetaError::new("cut", &log_path))?;
         }
