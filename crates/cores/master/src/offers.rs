@@ -171,3 +171,24 @@ fn agent_url(agent: &Agent) -> v1::Url {
         fragment: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_bounded() {
+        let check = |seconds: Option<f64>, expect: Duration| {
+            assert_eq!(refusal(Some(&v1::Filters { refuse_seconds: seconds })), expect, "{seconds:?}");
+        };
+        assert_eq!(refusal(None), Duration::from_secs(5));
+        check(None, Duration::from_secs(5));
+        check(Some(0.0), Duration::ZERO);
+        check(Some(0.25), Duration::from_millis(250));
+        check(Some(-1.0), Duration::from_secs(5));
+        check(Some(f64::NAN), Duration::from_secs(5));
+        for long in [1e9, 1e300, f64::INFINITY] {
+            check(Some(long), Duration::from_secs(31_536_000));
+        }
+    }
+}

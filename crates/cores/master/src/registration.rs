@@ -254,11 +254,10 @@ impl Master {
     /// Takes a task that came with an agent. Its resources are counted already by the allocator.
     fn adopt(&mut self, turn: &mut Turn<'_>, conn: ConnId, task: Task, how: Return) {
         let (framework, id, state) = (task.framework_id(), task.id(), task.state());
-        let was_lost = self.frameworks.get_mut(&framework).is_some_and(|known| {
-            known.completed_tasks.retain(|task| task.id() != id);
-            known.unreachable_tasks.remove(&id).is_some()
-                && !known.has_capability(capability::Type::PartitionAware)
-        });
+        let Some(known) = self.frameworks.get_mut(&framework) else { return };
+        known.completed_tasks.retain(|task| task.id() != id);
+        known.unreachable_tasks.remove(&id);
+        let is_aware = known.has_capability(capability::Type::PartitionAware);
         let (agent, executor) = (task.info.agent_id.clone(), task.info.executor_id.clone());
         self.add_task(turn, task);
         let text = match how {
@@ -269,8 +268,12 @@ impl Master {
         if is_terminal(state) {
             return;
         }
-        if was_lost {
-            // The framework was told that it is over; it must not go on without it.
+        if !is_aware {
+            // The framework was told TASK_LOST, to it the end; the task must not go on without it.
+            let key = (framework.clone(), id.clone());
+            if let Some(agent) = self.agents.get_mut(agent.value.as_str()) {
+                agent.killed_tasks.insert(key);
+            }
             return self.kill_again(turn, conn, &framework, &id);
         }
         let reason = task_status::Reason::AgentReregistered;

@@ -1,0 +1,519 @@
+//! A master among agents and frameworks that do as they please, on a network that loses connections and
+//! with a master that dies. One seed makes one history. When everybody has calmed down, everybody agrees.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use agent_link::{Body, Hello};
+use base::Rng;
+use master_core::{ConnId, Input, Reply, is_terminal};
+use mesos_proto::json::{from_json, to_json};
+use mesos_proto::v1::scheduler::event::Type as EventType;
+use mesos_proto::v1::{self, TaskState};
+
+use crate::cluster::{AWARE, Agent, Cluster, Framework, OLD, config, task, uuid_bytes};
+
+const RESOURCES: [&str; 3] =
+    ["cpus:1;mem:128", "cpus:0.5;mem:64;cpus(golden):0.5", "cpus:2;mem:96;ports:[1-9]"];
+
+struct SimAgent {
+    host: usize,
+    id: Option<String>,
+    conn: Option<ConnId>,
+    frameworks: BTreeMap<String, v1::FrameworkInfo>,
+    tasks: BTreeMap<(String, String), SimTask>,
+}
+
+struct SimTask {
+    info: v1::Task,
+    /// States that are not acknowledged, the oldest first.
+    updates: VecDeque<(u8, TaskState)>,
+}
+
+struct SimFramework {
+    info: &'static str,
+    id: Option<String>,
+    conn: Option<ConnId>,
+    removed: bool,
+    suppressed: bool,
+    tasks: BTreeMap<String, TaskState>,
+}
+
+struct World {
+    cluster: Cluster,
+    rng: Rng,
+    agents: Vec<SimAgent>,
+    frameworks: Vec<SimFramework>,
+    next_task: u32,
+    masters: u32,
+    uuid: u8,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let agents = 0..RESOURCES.len();
+        let mut cluster = Cluster::new();
+        cluster.persists = false;
+        Self {
+            cluster,
+            rng: Rng::seeded(seed),
+            agents: agents
+                .map(|host| SimAgent {
+                    host,
+                    id: None,
+                    conn: None,
+                    frameworks: BTreeMap::new(),
+                    tasks: BTreeMap::new(),
+                })
+                .collect(),
+            frameworks: [AWARE, OLD, AWARE]
+                .into_iter()
+                .map(|info| SimFramework {
+                    info,
+                    id: None,
+                    conn: None,
+                    removed: false,
+                    suppressed: false,
+                    tasks: BTreeMap::new(),
+                })
+                .collect(),
+            next_task: 0,
+            masters: 0,
+            uuid: 0,
+        }
+    }
+
+    fn pick(&mut self, of: usize) -> usize {
+        self.rng.below(of as u64) as usize
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.rng.below(100) < percent
+    }
+
+    fn step(&mut self) {
+        let (agent, framework) = (self.pick(self.agents.len()), self.pick(self.frameworks.len()));
+        match self.rng.below(100) {
+            0..10 => self.connect_agent(agent),
+            10..13 => self.drop_agent(agent),
+            13..35 => self.deliver_to_agent(agent),
+            35..48 => self.send_update(agent),
+            48..52 => self.finish_task(agent),
+            52..58 => self.connect_framework(framework),
+            58..60 => self.drop_framework(framework),
+            60..76 => self.deliver_to_framework(framework),
+            76..84 => self.use_offer(framework),
+            84..86 => self.kill(framework),
+            86..88 => self.suppress(framework),
+            88..94 => self.cluster.persist(),
+            94..99 => {
+                let longest = if self.chance(10) { 90_000 } else { 2_000 };
+                let millis = 1 + self.rng.below(longest);
+                self.cluster.wait(Duration::from_millis(millis));
+            }
+            _ if self.chance(30) => self.restart_master(),
+            _ if self.chance(10) => self.tear_down(framework),
+            _ => {}
+        }
+        self.notice_closed();
+    }
+
+    fn notice_closed(&mut self) {
+        for agent in &mut self.agents {
+            agent.conn = agent.conn.filter(|conn| {
+                let frames = self.cluster.frames.get(conn).is_some_and(|frames| !frames.is_empty());
+                frames || !self.cluster.closed.contains(conn)
+            });
+        }
+        for framework in &mut self.frameworks {
+            framework.conn = framework.conn.filter(|conn| {
+                let events = self.cluster.events.get(conn).is_some_and(|events| !events.is_empty());
+                events || !self.cluster.closed.contains(conn)
+            });
+        }
+    }
+
+    fn connect_agent(&mut self, n: usize) {
+        if self.agents[n].conn.is_some() {
+            return;
+        }
+        let conn = self.cluster.conn();
+        let agent = &mut self.agents[n];
+        agent.conn = Some(conn);
+        let mut hello: Hello = Cluster::hello(&format!("host{}", agent.host), RESOURCES[agent.host]);
+        hello.agent.as_mut().unwrap().id = agent.id.clone().map(|value| v1::AgentId { value });
+        hello.frameworks = agent.frameworks.values().cloned().collect();
+        hello.tasks = agent.tasks.values().map(|task| task.info.clone()).collect();
+        self.cluster.say(conn, Body::Hello(hello));
+    }
+
+    fn drop_agent(&mut self, n: usize) {
+        let Some(conn) = self.agents[n].conn.take() else { return };
+        self.cluster.frames.remove(&conn);
+        let silent = self.chance(30);
+        if !self.cluster.closed.contains(&conn) {
+            self.cluster.input(Input::AgentClosed { conn, silent });
+        }
+    }
+
+    fn deliver_to_agent(&mut self, n: usize) {
+        let Some(conn) = self.agents[n].conn else { return };
+        let Some(frames) = self.cluster.frames.get_mut(&conn).filter(|frames| !frames.is_empty()) else {
+            return;
+        };
+        let frame = frames.remove(0);
+        self.uuid = self.uuid.wrapping_add(1);
+        let uuid = self.uuid;
+        let agent = &mut self.agents[n];
+        match frame {
+            Body::Welcome(welcome) => {
+                let id = welcome.agent_id.unwrap().value;
+                assert!(agent.id.is_none() || agent.id.as_ref() == Some(&id), "an agent keeps its id");
+                agent.id = Some(id);
+            }
+            Body::RunTask(run) => {
+                let (info, task) = (run.framework.unwrap(), run.task.unwrap());
+                let framework = info.id.clone().unwrap();
+                agent.frameworks.insert(framework.value.clone(), info);
+                let key = (framework.value.clone(), task.task_id.value.clone());
+                let info = v1::Task {
+                    name: task.name,
+                    task_id: task.task_id,
+                    framework_id: framework,
+                    agent_id: task.agent_id,
+                    state: TaskState::TaskRunning.into(),
+                    resources: task.resources,
+                    ..v1::Task::default()
+                };
+                let updates = VecDeque::from([(uuid, TaskState::TaskRunning)]);
+                let twice = agent.tasks.insert(key, SimTask { info, updates });
+                assert!(twice.is_none(), "no task is launched twice");
+            }
+            Body::KillTask(kill) => {
+                let key = (kill.framework_id.unwrap().value, kill.task_id.unwrap().value);
+                agent.end(&key, uuid, TaskState::TaskKilled);
+            }
+            Body::AcknowledgeUpdate(ack) => {
+                let key = (ack.framework_id.unwrap().value, ack.task_id.unwrap().value);
+                let Some(task) = agent.tasks.get_mut(&key) else { return };
+                if task.updates.front().is_some_and(|(uuid, _)| uuid_bytes(*uuid) == ack.uuid) {
+                    let (_, state) = task.updates.pop_front().unwrap();
+                    if is_terminal(state) {
+                        agent.tasks.remove(&key);
+                    }
+                }
+            }
+            Body::ShutdownFramework(shutdown) => {
+                let id = shutdown.framework_id.unwrap().value;
+                agent.frameworks.remove(&id);
+                agent.tasks.retain(|(framework, _), _| *framework != id);
+            }
+            Body::UpdateFramework(_) => {}
+            other => panic!("agents get no {other:?}"),
+        }
+    }
+
+    fn send_update(&mut self, n: usize) {
+        let agent = &self.agents[n];
+        let (Some(conn), Some(id)) = (agent.conn, &agent.id) else { return };
+        if self.cluster.closed.contains(&conn) {
+            return;
+        }
+        let waiting: Vec<_> = agent.tasks.iter().filter(|(_, task)| !task.updates.is_empty()).collect();
+        let Some(((framework, name), task)) =
+            waiting.get(self.rng.below(waiting.len().max(1) as u64) as usize)
+        else {
+            return;
+        };
+        let (uuid, state) = task.updates[0];
+        let sender = Agent { conn, id: id.clone() };
+        let update = agent_link::Update {
+            framework_id: Some(v1::FrameworkId { value: framework.clone() }),
+            executor_id: None,
+            status: Some(Cluster::status(&sender, name, state, uuid)),
+            latest_state: task.info.state,
+        };
+        self.cluster.say(conn, Body::Update(update));
+    }
+
+    fn finish_task(&mut self, n: usize) {
+        let keys: Vec<_> = self.agents[n].tasks.keys().cloned().collect();
+        if !keys.is_empty() {
+            let key = keys[self.pick(keys.len())].clone();
+            self.uuid = self.uuid.wrapping_add(1);
+            self.agents[n].end(&key, self.uuid, TaskState::TaskFinished);
+        }
+    }
+
+    fn connect_framework(&mut self, n: usize) {
+        if self.frameworks[n].removed || (self.frameworks[n].conn.is_some() && !self.chance(20)) {
+            return;
+        }
+        let (id, info) = (self.frameworks[n].id.clone(), self.frameworks[n].info);
+        let info = match id {
+            Some(id) => info.replacen('{', &format!(r#"{{"id":{{"value":"{id}"}},"#), 1),
+            None => info.to_owned(),
+        };
+        let conn = self.cluster.try_subscribe(&info);
+        if let Some(old) = self.frameworks[n].conn.replace(conn) {
+            self.cluster.events.remove(&old);
+        }
+        self.frameworks[n].suppressed = false;
+    }
+
+    fn drop_framework(&mut self, n: usize) {
+        let Some(conn) = self.frameworks[n].conn.take() else { return };
+        self.cluster.events.remove(&conn);
+        if !self.cluster.closed.contains(&conn) {
+            self.cluster.input(Input::SchedulerClosed { conn });
+        }
+    }
+
+    fn deliver_to_framework(&mut self, n: usize) {
+        let Some(conn) = self.frameworks[n].conn else { return };
+        let Some(events) = self.cluster.events.get_mut(&conn).filter(|events| !events.is_empty()) else {
+            return;
+        };
+        let event = events.remove(0);
+        match event.r#type() {
+            EventType::Subscribed => {
+                let id = event.subscribed.unwrap().framework_id.value;
+                self.frameworks[n].id = Some(id);
+            }
+            EventType::Error => {
+                let text = event.error.unwrap().message;
+                assert_eq!(text, "Framework has been removed");
+                self.frameworks[n].removed = true;
+            }
+            EventType::Update => {
+                let status = event.update.unwrap().status;
+                let framework = &mut self.frameworks[n];
+                let state = TaskState::try_from(status.state).unwrap();
+                let known = framework.tasks.entry(status.task_id.value.clone()).or_insert(state);
+                // A lost task may come back: the kill that should prevent it can be lost with a master.
+                if !is_terminal(*known) || *known == TaskState::TaskLost {
+                    *known = state;
+                }
+                let Some(uuid) = status.uuid else { return };
+                let id = framework.id.clone().unwrap();
+                let acknowledge = v1::scheduler::call::Acknowledge {
+                    agent_id: status.agent_id.unwrap(),
+                    task_id: status.task_id,
+                    uuid,
+                };
+                if !self.cluster.closed.contains(&conn) && self.chance(90) {
+                    let rest = format!(r#""type":"ACKNOWLEDGE","acknowledge":{}"#, to_json(&acknowledge));
+                    self.cluster.framework_call(&Framework { conn, id }, &rest);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A framework that can make calls.
+    fn caller(&self, n: usize) -> Option<Framework> {
+        let framework = &self.frameworks[n];
+        let conn = framework.conn.filter(|conn| !self.cluster.closed.contains(conn))?;
+        Some(Framework { conn, id: framework.id.clone()? })
+    }
+
+    fn use_offer(&mut self, n: usize) {
+        let Some(framework) = self.caller(n) else { return };
+        let Some(known) = self.cluster.master.framework(&framework.id.as_str().into()) else { return };
+        let offers: Vec<_> = self.cluster.master.offers_of(known).cloned().collect();
+        if offers.is_empty() {
+            return;
+        }
+        let offer = &offers[self.pick(offers.len())];
+        let (id, agent) = (&offer.id, Agent { conn: ConnId(0), id: offer.agent_id.to_string() });
+        let refuse = self.rng.below(4);
+        let filters = format!(r#""filters":{{"refuse_seconds":{refuse}}}"#);
+        if self.chance(30) {
+            let rest =
+                format!(r#""type":"DECLINE","decline":{{"offer_ids":[{{"value":"{id}"}}],{filters}}}"#);
+            assert_eq!(self.cluster.framework_call(&framework, &rest), Reply::Accepted);
+            return;
+        }
+        let tasks: Vec<_> = (0..=self.rng.below(2))
+            .map(|_| {
+                self.next_task += 1;
+                let name = format!("t{}", self.next_task);
+                self.frameworks[n].tasks.insert(name.clone(), TaskState::TaskStaging);
+                task(&agent, &name)
+            })
+            .collect();
+        let rest = format!(
+            r#""type":"ACCEPT","accept":{{"offer_ids":[{{"value":"{id}"}}],{filters},"operations":[{{"type":"LAUNCH","launch":{{"task_infos":[{}]}}}}]}}"#,
+            tasks.join(",")
+        );
+        assert_eq!(self.cluster.framework_call(&framework, &rest), Reply::Accepted);
+    }
+
+    fn kill(&mut self, n: usize) {
+        let Some(framework) = self.caller(n) else { return };
+        let tasks: Vec<_> = self.frameworks[n].tasks.keys().cloned().collect();
+        if !tasks.is_empty() {
+            let name = &tasks[self.pick(tasks.len())];
+            let rest = format!(r#""type":"KILL","kill":{{"task_id":{{"value":"{name}"}}}}"#);
+            self.cluster.framework_call(&framework, &rest);
+        }
+    }
+
+    fn suppress(&mut self, n: usize) {
+        let Some(framework) = self.caller(n) else { return };
+        let suppressed = !self.frameworks[n].suppressed;
+        self.frameworks[n].suppressed = suppressed;
+        let rest = if suppressed { r#""type":"SUPPRESS""# } else { r#""type":"REVIVE""# };
+        self.cluster.framework_call(&framework, rest);
+    }
+
+    fn tear_down(&mut self, n: usize) {
+        let Some(framework) = self.caller(n) else { return };
+        self.cluster.framework_call(&framework, r#""type":"TEARDOWN""#);
+        self.frameworks[n].removed = true;
+        self.frameworks[n].tasks.clear();
+    }
+
+    /// The master dies with all its connections; what the registry had not written is lost.
+    fn restart_master(&mut self) {
+        for agent in &mut self.agents {
+            agent.conn = None;
+        }
+        for framework in &mut self.frameworks {
+            framework.conn = None;
+        }
+        self.masters += 1;
+        let mut config = config();
+        config.info.id = format!("m{}", self.masters);
+        let mut next = Cluster::recover(config, std::mem::take(&mut self.cluster.registry));
+        next.persists = false;
+        // Connections keep their numbers, so that a mix-up would show.
+        let last = self.cluster.conn();
+        while next.conn() < last {}
+        next.now.wall = self.cluster.now.wall;
+        self.cluster = next;
+    }
+
+    /// Everybody is connected, everything arrives, time passes.
+    fn calm_down(&mut self) {
+        for round in 0..40 {
+            for n in 0..self.agents.len() {
+                self.connect_agent(n);
+            }
+            for n in 0..self.frameworks.len() {
+                if self.frameworks[n].conn.is_none() {
+                    self.connect_framework(n);
+                }
+            }
+            for _ in 0..60 {
+                self.cluster.persist();
+                for n in 0..self.agents.len() {
+                    self.deliver_to_agent(n);
+                    self.send_update(n);
+                }
+                for n in 0..self.frameworks.len() {
+                    self.deliver_to_framework(n);
+                }
+                self.notice_closed();
+            }
+            // Frameworks and agents of the past go after at most ten minutes.
+            self.cluster.wait(Duration::from_secs(if round < 20 { 60 } else { 2 }));
+            if round == 30 {
+                self.reconcile();
+            }
+        }
+    }
+
+    fn reconcile(&mut self) {
+        for n in 0..self.frameworks.len() {
+            let Some(framework) = self.caller(n) else { continue };
+            let tasks: Vec<_> = self.frameworks[n]
+                .tasks
+                .iter()
+                .filter(|(_, state)| !is_terminal(**state))
+                .map(|(name, _)| format!(r#"{{"task_id":{{"value":"{name}"}}}}"#))
+                .collect();
+            if !tasks.is_empty() {
+                let rest = format!(r#""type":"RECONCILE","reconcile":{{"tasks":[{}]}}"#, tasks.join(","));
+                self.cluster.framework_call(&framework, &rest);
+            }
+        }
+    }
+
+    fn check_agreement(&self) {
+        let master = &self.cluster.master;
+        assert_eq!(master.agents().count(), self.agents.len());
+        let mut on_agents = BTreeMap::<String, BTreeSet<String>>::new();
+        for agent in &self.agents {
+            for ((framework, task), known) in &agent.tasks {
+                assert!(known.updates.is_empty(), "{task} of {framework}: every update is acknowledged");
+                on_agents.entry(framework.clone()).or_default().insert(task.clone());
+            }
+        }
+        for framework in &self.frameworks {
+            let Some(id) = &framework.id else { continue };
+            let of_agents = on_agents.remove(id).unwrap_or_default();
+            if framework.removed {
+                assert!(of_agents.is_empty(), "{id} is over: {of_agents:?}");
+                continue;
+            }
+            let known = master.framework(&id.as_str().into()).unwrap();
+            let of_master: BTreeSet<_> = known.tasks.keys().map(|task| task.to_string()).collect();
+            assert_eq!(of_master, of_agents, "{id}: master and agents");
+            let alive = framework
+                .tasks
+                .iter()
+                .filter(|(_, state)| !is_terminal(**state) && **state != TaskState::TaskUnknown);
+            let own: BTreeSet<_> = alive.map(|(task, _)| task.clone()).collect();
+            assert_eq!(own, of_agents, "{id}: framework and agents");
+        }
+        assert!(on_agents.is_empty(), "nobody's tasks: {on_agents:?}");
+        for agent in master.agents() {
+            let used = agent.used_resources().unallocated() + &agent.offered.unallocated();
+            let mut free = agent.total.clone();
+            free.subtract(&used).unwrap();
+            let roles = ["golden"];
+            let takers =
+                self.frameworks.iter().filter(|framework| !framework.removed && !framework.suppressed);
+            if takers.count() > 0 {
+                let wanted = free.allocatable_to(roles[0]);
+                assert!(
+                    wanted.cpus().thousandths() < 10 && wanted.mem().thousandths() < 32_000,
+                    "not offered: {wanted}"
+                );
+            }
+        }
+    }
+}
+
+impl SimAgent {
+    fn end(&mut self, key: &(String, String), uuid: u8, state: TaskState) {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        let now = TaskState::try_from(task.info.state).unwrap();
+        if !is_terminal(now) {
+            task.info.state = state.into();
+            task.updates.push_back((uuid, state));
+        }
+    }
+}
+
+#[test]
+fn everybody_agrees_in_the_end() {
+    for seed in 0..60 {
+        // Shown only if the test fails.
+        println!("seed {seed}");
+        let mut world = World::new(seed);
+        for _ in 0..600 {
+            world.step();
+        }
+        world.calm_down();
+        world.check_agreement();
+    }
+}
+
+#[test]
+fn descriptions_parse() {
+    for info in [AWARE, OLD] {
+        from_json::<v1::FrameworkInfo>(info.as_bytes()).unwrap();
+    }
+}
