@@ -1,9 +1,10 @@
 //! Tasks outlive the control plane, however it ends.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use rustix::process::Signal;
-use testkit::{Cluster, Options, Process, eventually, running};
+use testkit::{Cluster, Options, Process, running};
 
 use crate::apps::{DCOS, settled, sleepers, task_ids};
 
@@ -45,11 +46,22 @@ fn ended_by_a_signal_tasks_go_on_and_down_ends_them() {
     cluster.signal(Signal::TERM);
     let status = cluster.wait().expect("up ends by itself");
     assert!(status.success(), "{status}");
-    assert!(cluster.lines().iter().any(|line| line.contains("3 tasks")), "{:?}", cluster.lines());
+    let dir = cluster.dir().canonicalize().unwrap();
+    let dir = dir.display();
+    let farewell = format!(
+        "Stopped. 3 tasks go on running. To take the cluster up again with them: dcos up --dir {dir}. To end it \
+         with them: dcos down --dir {dir}"
+    );
+    assert_eq!(cluster.lines().last(), Some(&farewell));
     assert_eq!(sleeping(&cluster), processes);
-    let down = std::process::Command::new(DCOS).arg("down").arg("--dir").arg(cluster.dir()).output().unwrap();
-    assert!(down.status.success(), "{down:?}");
-    eventually("the tasks are ended", || sleeping(&cluster).is_empty().then_some(()));
+    let down = || {
+        let down = Command::new(DCOS).arg("down").arg("--dir").arg(cluster.dir()).output().unwrap();
+        assert!(down.status.success(), "{down:?}");
+        String::from_utf8(down.stdout).unwrap()
+    };
+    assert_eq!(down(), "Stopped, and ended 3 tasks.\n");
+    assert_eq!(sleeping(&cluster), BTreeSet::new());
+    assert_eq!(down(), format!("There is no cluster in {dir} (it has no cluster.json).\n"));
 }
 
 #[test]
@@ -60,5 +72,6 @@ fn with_kill_tasks_they_end_first() {
     settled(&cluster, "sleepers", 3);
     cluster.signal(Signal::INT);
     assert!(cluster.wait().expect("up ends by itself").success());
+    assert_eq!(cluster.lines().last().map(String::as_str), Some("Stopped, and ended 3 tasks."));
     assert_eq!(sleeping(&cluster), BTreeSet::new());
 }
