@@ -133,8 +133,8 @@ pub(crate) fn warn(auth: bool, parts: &dyn Parts) {
     }
     if host::is_root() && !auth {
         console::note(
-            "Running as root without --auth: every local user can start tasks, and so become root. \
-             With --auth Admin Router demands a token.",
+            "Running as root without --auth: every local user can start tasks, and so become root. With \
+             --auth Admin Router demands a token.",
         );
     }
 }

@@ -61,7 +61,10 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
     let running = nodes(&cluster, &node, &dir, &leases, parts)?;
     warn(config.auth, parts);
     if config.auth {
-        console::note(&format!("Admin Router demands the token in {}", token::path(&dir).display()));
+        console::note(&format!(
+            "Admin Router demands the token in {}; the ports of Mesos and Marathon themselves do not.",
+            token::path(&dir).display()
+        ));
     }
     let goal = Goal {
         master: Some(SocketAddr::from((ip, addresses::MASTER))),
