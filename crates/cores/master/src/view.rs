@@ -1,7 +1,6 @@
 //! What operators see of the state, as messages of the v1 operator API.
 
 use mesos_proto::v1::master::response::{get_agents, get_frameworks};
-use mesos_proto::v1::scheduler::OfferConstraints;
 use mesos_proto::v1::{AgentInfo, agent_info};
 use resources::{Resources, WireForm};
 
@@ -60,7 +59,7 @@ impl Master {
             inverse_offers: Vec::new(),
             allocated_resources: self.used_by(framework).to_wire(WireForm::Endpoint),
             offered_resources: self.offered_to(framework).to_wire(WireForm::Endpoint),
-            offer_constraints: Some(OfferConstraints::default()),
+            offer_constraints: None,
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::Config;
 use crate::mailbox::{Command, Mailbox, Stopping};
+use crate::state::CAPABILITIES;
 
 /// Frames that may wait for the master. If there are more it is cut off, and told everything again.
 const BACKLOG: usize = 4096;
@@ -191,7 +192,7 @@ fn hello(boot_id: &str, knowledge: Knowledge) -> Hello {
     Hello {
         min_version: agent_link::MIN_VERSION,
         max_version: agent_link::MAX_VERSION,
-        capabilities: Vec::new(),
+        capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
         credential: None,
         boot_id: boot_id.to_owned(),
         total: knowledge.info.resources.clone(),

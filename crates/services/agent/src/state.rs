@@ -16,7 +16,7 @@ use crate::mailbox::Stopping;
 use crate::sandbox::sandbox_path;
 
 /// What Mesos' agents of this version can do, and this one too as far as its master sees.
-const CAPABILITIES: [&str; 5] =
+pub(crate) const CAPABILITIES: [&str; 5] =
     ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "AGENT_DRAINING", "TASK_RESOURCE_LIMITS"];
 
 /// `/state`.
