@@ -13,6 +13,10 @@ use crate::machine::Marathon;
 use crate::record::{Key, Record};
 use crate::timer::Timer;
 
+/// Characters kept of the message of a failed task, which its executor may have made as long as it likes: records have
+/// to be small.
+const MAX_MESSAGE: usize = 4096;
+
 impl Marathon {
     /// Takes a task's status in, and acknowledges it behind everything that follows from it.
     ///
@@ -211,7 +215,7 @@ impl Marathon {
         let failure = TaskFailure {
             app_id: id.app(),
             host: placement.host.clone(),
-            message: status.message.clone().unwrap_or_default(),
+            message: status.message.iter().flat_map(|text| text.chars()).take(MAX_MESSAGE).collect(),
             state: status.state().as_str_name().to_owned(),
             task_id: instance.task_id().to_string(),
             timestamp: now.wall,

@@ -1,11 +1,12 @@
 //! `/v2/apps` and below.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api_marathon::{
     ApiError, AppDefinition, AppId, AppInfo, AppList, AppSingle, AppUpdate, AppsOfGroup, Counts,
-    DeploymentResult, Identifiable, VersionList,
+    DeploymentResult, Detail, Identifiable, VersionList,
 };
 use base::Wall;
 use http_kit::target::Query;
@@ -115,7 +116,7 @@ impl Api {
             if view.core.app(&app.id).is_some() {
                 return Err(ApiError::app_exists(&app.id));
             }
-            fits(view, &app)?;
+            fit(view, std::slice::from_ref(&app))?;
             Ok(Command::Create { app: Box::new(app), force, caller })
         };
         match self.change(Box::new(decide)).await? {
@@ -143,12 +144,12 @@ impl Api {
         let caller = Some(caller(&request, &peer));
         let update = AppUpdate::parse(&json_body(request).await?)?;
         let (settings, id) = (self.settings.clone(), AppId::new(id));
-        let (existed, is_new) = std::sync::mpsc::sync_channel(1);
         let location = id.clone();
+        let is_new = Arc::new(AtomicBool::new(false));
+        let tell_new = Arc::clone(&is_new);
         let decide = move |view: &View<'_>| {
             let current = view.core.app(&id);
-            // One message fits, and one is sent.
-            let _ = existed.try_send(current.is_none());
+            tell_new.store(current.is_none(), Ordering::Relaxed);
             let app = match current {
                 Some(current) if is_partial => match update.rollback_to()? {
                     Some(version) => return Ok(Command::Rollback { id, version, force }),
@@ -158,11 +159,12 @@ impl Api {
                 None if may_create => update.create(Some(id), &settings, view.now.wall)?,
                 None => return Err(ApiError::unknown_app(&id)),
             };
-            fits(view, &app)?;
-            Ok(Command::Put { apps: vec![app], force, caller })
+            let apps = vec![app];
+            fit(view, &apps)?;
+            Ok(Command::Put { apps, force, caller })
         };
         let deployment = deployment_of(self.change(Box::new(decide)).await?)?;
-        if !is_new.try_recv().unwrap_or(false) {
+        if !is_new.load(Ordering::Relaxed) {
             return Ok(deployed(StatusCode::OK, &deployment));
         }
         let mut response = deployed(StatusCode::CREATED, &deployment);
@@ -196,9 +198,10 @@ impl Api {
                     None if may_create => update.create(None, &settings, view.now.wall)?,
                     None => return Err(ApiError::unknown_app(&id)),
                 };
-                fits(view, &app)?;
                 apps.push(app);
             }
+            one_deployment(apps.iter().map(|app| &app.id))?;
+            fit(view, &apps)?;
             Ok(Command::Put { apps, force, caller })
         };
         Ok(deployed(StatusCode::OK, &deployment_of(self.change(Box::new(decide)).await?)?))
@@ -256,37 +259,50 @@ pub(super) fn known(view: &View<'_>, id: &AppId) -> Result<Arc<AppDefinition>, A
     view.core.app(id).ok_or_else(|| ApiError::unknown_app(id))
 }
 
-/// Whether an app may be where its id says: apps are no groups of other apps.
-///
-/// Marathon: `Group.noAppsAndGroupsWithSameName`, `RootGroup.noCyclicDependencies`.
-fn fits(view: &View<'_>, app: &AppDefinition) -> Result<(), ApiError> {
-    let clashes = |other: Arc<AppDefinition>| {
-        other.id != app.id && (other.id.is_within(&app.id) || app.id.is_within(&other.id))
-    };
-    if view.core.apps().any(clashes) {
-        return Err(invalid("Groups and Applications may not have the same identifier."));
-    }
-    if depends_on_itself(view, app) {
-        return Err(invalid("Dependency graph has cyclic dependencies."));
+/// Whether a deployment of these apps is small enough to be recorded: it names each of them several times.
+pub(super) fn one_deployment<'i>(ids: impl Iterator<Item = &'i AppId>) -> Result<(), ApiError> {
+    const MAX_BYTES: usize = 60_000;
+    let bytes: usize = ids.map(|id| 3 * id.as_str().len() + 250).sum();
+    if bytes > MAX_BYTES {
+        let message =
+            "Too many apps for one deployment: allowed are about 150 at a time, fewer if their ids are long";
+        return Err(ApiError::message(422, message));
     }
     Ok(())
 }
 
-fn invalid(error: &str) -> ApiError {
-    ApiError::invalid_object(vec![api_marathon::Detail::new("/", error)])
+/// Whether these apps, made or changed together, may stand among the others.
+///
+/// Marathon: `Group.noAppsAndGroupsWithSameName`, `RootGroup.noCyclicDependencies`.
+fn fit(view: &View<'_>, changed: &[AppDefinition]) -> Result<(), ApiError> {
+    let mut dependencies: BTreeMap<AppId, BTreeSet<AppId>> =
+        view.core.apps().map(|app| (app.id.clone(), app.dependencies.clone())).collect();
+    dependencies.extend(changed.iter().map(|app| (app.id.clone(), app.dependencies.clone())));
+    let mut problems = Vec::new();
+    let clashes = |id: &AppId, other: &AppId| id != other && (other.is_within(id) || id.is_within(other));
+    if changed.iter().any(|app| dependencies.keys().any(|other| clashes(&app.id, other))) {
+        problems.push("Groups and Applications may not have the same identifier.".to_owned());
+    }
+    if changed.iter().any(|app| depends_on_itself(&app.id, &dependencies)) {
+        problems.push("Dependency graph has cyclic dependencies.".to_owned());
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid_object(vec![Detail { path: "/".to_owned(), errors: problems, explanation: None }]))
 }
 
 /// Follows dependencies, of which one on a group is one on all its apps.
-fn depends_on_itself(view: &View<'_>, app: &AppDefinition) -> bool {
-    let mut to_see: Vec<AppId> = app.dependencies.iter().cloned().collect();
+fn depends_on_itself(id: &AppId, dependencies: &BTreeMap<AppId, BTreeSet<AppId>>) -> bool {
+    let mut to_see: Vec<&AppId> = dependencies.get(id).into_iter().flatten().collect();
     let mut seen = BTreeSet::new();
     while let Some(on) = to_see.pop() {
-        if app.id.is_within(&on) {
+        if id.is_within(on) {
             return true;
         }
-        for other in view.core.apps().filter(|other| other.id.is_within(&on) && other.id != app.id) {
-            if seen.insert(other.id.clone()) {
-                to_see.extend(other.dependencies.iter().cloned());
+        for (other, its) in dependencies.iter().filter(|(other, _)| other.is_within(on)) {
+            if seen.insert(other) {
+                to_see.extend(its);
             }
         }
     }

@@ -9,7 +9,7 @@ use http_kit::{Request, StatusCode, header, respond, target::Query};
 use marathon_core::{Answer, Command, InstanceId};
 use serde::Deserialize;
 
-use super::apps::known;
+use super::apps::{known, one_deployment};
 use super::request::{flag, json_body};
 use super::{Api, Outcome, deployed, deployment_of};
 use crate::event_loop::View;
@@ -137,8 +137,13 @@ impl Api {
         }
         let decide = move |view: &View<'_>| {
             let known = |id: &InstanceId| view.core.instance(id).map(|instance| instance.task_id());
-            let tasks = wanted.ids.iter().filter_map(|id| known(&InstanceId::parse(id)?)).collect();
-            Ok(kill.command(tasks))
+            let instances: Vec<InstanceId> =
+                wanted.ids.iter().filter_map(|id| InstanceId::parse(id)).collect();
+            if kill.scale {
+                let apps: BTreeSet<AppId> = instances.iter().map(InstanceId::app).collect();
+                one_deployment(apps.iter())?;
+            }
+            Ok(kill.command(instances.iter().filter_map(known).collect()))
         };
         match self.change(Box::new(decide)).await? {
             Answer::Killed(tasks) => Ok(respond::json(StatusCode::OK, &TaskList { tasks })),

@@ -159,6 +159,12 @@ async fn put_creates_replaces_and_takes_many() {
     service.no_deployments().await;
     assert_eq!(service.app("/new").await["tasksRunning"], 0);
     assert_eq!(service.app("/more").await["cmd"], "run");
+    // As many as one deployment may have.
+    let most: Vec<Value> =
+        (0..200).map(|n| json!({"id": format!("/most/{n}"), "cmd": "run", "cpus": 0.01})).collect();
+    let (status, body) = service.put("/v2/apps", &Value::from(most).to_string()).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    service.no_deployments().await;
     let (status, body) = service.patch("/v2/apps", r#"[{"id": "/absent", "cmd": "run"}]"#).await;
     assert_eq!((status, body), (StatusCode::NOT_FOUND, json!({"message": "App '/absent' does not exist"})));
     service.stop().await;

@@ -65,6 +65,16 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
     check(Method::POST, "/v2/apps", r#"{"id": "/web/below", "cmd": "run"}"#, 422, clash).await;
     let cycle = details("/", "Dependency graph has cyclic dependencies.");
     check(Method::PATCH, "/v2/apps/web", r#"{"dependencies": ["/web"]}"#, 422, cycle).await;
+    let together = r#"[{"id": "/x", "cmd": "run"}, {"id": "/x/y", "cmd": "run"}]"#;
+    let clash = details("/", "Groups and Applications may not have the same identifier.");
+    check(Method::PUT, "/v2/apps", together, 422, clash).await;
+    let around = r#"[{"id": "/x", "cmd": "run", "dependencies": ["/g"]}, {"id": "/g/y", "cmd": "run", "dependencies": ["/x"]}]"#;
+    let cycle = details("/", "Dependency graph has cyclic dependencies.");
+    check(Method::PUT, "/v2/apps", around, 422, cycle).await;
+    let many: Vec<Value> = (0..1000).map(|n| json!({"id": format!("/n/{n}"), "cmd": "run"})).collect();
+    let too_many =
+        "Too many apps for one deployment: allowed are about 150 at a time, fewer if their ids are long";
+    check(Method::PUT, "/v2/apps", &Value::from(many).to_string(), 422, message(too_many)).await;
     let version = details("/", "The 'version' field may only be combined with the 'id' field.");
     let body = r#"{"version": "2001-01-01T00:00:00.000Z", "instances": 9}"#;
     check(Method::PUT, "/v2/apps/web", body, 422, version).await;

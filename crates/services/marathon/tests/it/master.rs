@@ -188,7 +188,8 @@ impl State {
                 let known = accept.offer_ids.iter().all(|id| self.outstanding.as_ref() == Some(&id.value));
                 assert!(known, "an offer that was made");
                 self.outstanding = None;
-                self.declined = true;
+                let refuse = accept.filters.as_ref().and_then(|filters| filters.refuse_seconds);
+                self.declined = refuse != Some(0.0);
                 let launches = accept.operations.iter().filter(|op| op.r#type() == operation::Type::Launch);
                 let tasks: Vec<v1::TaskInfo> = launches
                     .flat_map(|op| op.launch.iter().flat_map(|launch| launch.task_infos.clone()))
@@ -209,6 +210,7 @@ impl State {
                         v1::task_status::Reason::CommandExecutorFailed,
                     );
                 }
+                self.offer();
             }
             call::Type::Decline => {
                 self.outstanding = None;

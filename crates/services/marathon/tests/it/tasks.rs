@@ -59,6 +59,21 @@ async fn a_killed_task_is_replaced_unless_it_is_scaled_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endless_message_is_cut() {
+    let dir = Dir::new();
+    let (service, master) = Service::with_master(&dir).await;
+    service.deploy(r#"{"id": "/web", "cmd": "run", "cpus": 0.1}"#).await;
+    let task = service.task_ids("/web").await.remove(0);
+    // More than a record may have, and most of it has to be escaped.
+    master.end_task(&task, TaskState::TaskFailed, &"\u{1}".repeat(200_000));
+    until("it failed", async || !service.app("/web").await["lastTaskFailure"].is_null()).await;
+    let message = service.app("/web").await["lastTaskFailure"]["message"].as_str().unwrap().len();
+    assert_eq!(message, 4096);
+    until("it is replaced", async || master.tasks().len() == 1).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_task_shows_its_reason_and_delays_the_next() {
     let dir = Dir::new();
     let (service, master) = Service::with_master(&dir).await;
