@@ -97,6 +97,16 @@ async fn what_is_no_agent_is_refused_with_a_reason() {
     let long = hello(&"x".repeat(40_000), RESOURCES);
     check(frame(Body::Hello(long)), "an agent's description may have 32768 bytes").await;
 
+    // Nothing that an agent calls itself may spoil the registry.
+    for id in ["", "a/../b", "..", "a\u{1}", &"x".repeat(300)] {
+        let mut named = hello("127.0.0.1", RESOURCES);
+        named.agent.as_mut().unwrap().id = Some(mesos_proto::v1::AgentId { value: id.to_owned() });
+        let mut agent = Agent::connect(master.address).await;
+        agent.send_frame(frame(Body::Hello(named))).await;
+        let answer = agent.next().await;
+        assert!(matches!(answer, Some(Body::Refused(_))), "{id:?}: {answer:?}");
+    }
+
     let reply = exchange(master.address, "GET", agent_link::PATH, &[], b"").await;
     assert_eq!((reply.status, &*reply.body), (426, "Expecting an upgrade to 'dcos-agent-link'"));
 }
@@ -108,4 +118,14 @@ async fn frames_out_of_order_end_the_link() {
     agent.send_frame(Frame { seq: 5, ack: 1, body: Some(Body::Goodbye(Default::default())) }).await;
     while agent.frame().await.is_some() {}
     master.until("/slaves", |found| found["slaves"][0]["active"] == false).await;
+}
+
+#[tokio::test]
+async fn a_master_that_stops_lets_go_of_everybody() {
+    let mut master = start().await;
+    let (mut agent, _) = Agent::register(master.address, hello("127.0.0.1", RESOURCES)).await;
+    let mut scheduler = Scheduler::subscribe(master.address).await;
+    master.stop().await;
+    while agent.frame().await.is_some() {}
+    while scheduler.next().await.is_some() {}
 }

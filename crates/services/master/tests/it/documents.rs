@@ -128,6 +128,37 @@ async fn amounts_are_exact_and_ids_belong_together() {
 }
 
 #[tokio::test]
+async fn reservations_are_shown_by_role() {
+    let master = start().await;
+    let resources = "cpus(slave_public):1;mem(slave_public):64;cpus:3;mem:960;ports:[1-2, 5-9]";
+    let (_agent, _) = Agent::register(master.address, hello("127.0.0.1", resources)).await;
+    let agent = &get(master.address, "/slaves").await.json()["slaves"][0];
+    let amounts = |cpus: f64, mem: f64| json!({"cpus": cpus, "mem": mem, "disk": 0.0, "gpus": 0.0});
+    let mut all = amounts(4.0, 1024.0);
+    all["ports"] = json!("[1-2, 5-9]");
+    assert_eq!(agent["resources"], all);
+    assert_eq!(agent["reserved_resources"], json!({"slave_public": amounts(1.0, 64.0)}));
+    let mut rest = amounts(3.0, 960.0);
+    rest["ports"] = json!("[1-2, 5-9]");
+    assert_eq!(agent["unreserved_resources"], rest);
+    let full = |name: &str, value: f64| {
+        json!({
+            "name": name, "type": "SCALAR", "scalar": {"value": value}, "role": "slave_public",
+            "reservations": [{"type": "STATIC", "role": "slave_public"}],
+        })
+    };
+    assert_eq!(
+        agent["reserved_resources_full"],
+        json!({"slave_public": [full("cpus", 1.0), full("mem", 64.0)]})
+    );
+    let role = &get(master.address, "/roles").await.json()["roles"][0];
+    let reserved = json!({"cpus": 1.0, "mem": 64.0});
+    assert_eq!((&role["name"], &role["reserved"]), (&json!("slave_public"), &reserved));
+    // What is reserved and idle is kept from others, so it counts against a quota.
+    assert_eq!((&role["quota"]["consumed"], &role["allocated"]), (&reserved, &json!({})));
+}
+
+#[tokio::test]
 async fn a_fresh_master_prints_the_bytes_of_mesos() {
     let master = start().await;
     let check = async |path: &str, body: &str| {
