@@ -11,7 +11,7 @@ const TASKS: usize = 50;
 
 fn unit(arguments: &str) -> String {
     format!(
-        "[Service]\nExecStart={DCOS} {arguments}\nRestart=always\nRestartSec=100ms\nDelegate=yes\n\
+        "[Service]\nExecStart=/usr/local/bin/dcos {arguments}\nRestart=always\nRestartSec=100ms\nDelegate=yes\n\
          KillMode=process\n"
     )
 }
@@ -40,6 +40,8 @@ fn the_agent_killed_as_a_unit_comes_back_to_the_same_tasks() {
             return;
         }
     };
+    // Where a temporary file system of the machine does not hide it.
+    std::fs::copy(DCOS, machine.root().join("usr/local/bin/dcos")).unwrap();
     let agent = "agent --master 127.0.0.1 --ip 127.0.0.2 --dir /var/lib/dcos/agent \
                  --resources cpus:4;mem:4096;disk:1024;ports:[31000-31999]";
     machine.start_unit("dcos-master.service", &unit("master --ip 127.0.0.1 --dir /var/lib/dcos/master"));

@@ -113,6 +113,8 @@ fn prepare(name: &str, dir: &Path) -> Result<(), String> {
         fs::write(root.join(place), content).map_err(|error| format!("writing {place}: {error}"))
     };
     write("etc/machine-id", "")?;
+    // What outlives its unit, as tasks do, is not waited for at the end.
+    write("etc/systemd/system.conf", "[Manager]\nDefaultTimeoutStopSec=1s\n")?;
     write("etc/hostname", name)?;
     write("init-rw", init)?;
     fs::set_permissions(root.join("init-rw"), fs::Permissions::from_mode(0o755))
