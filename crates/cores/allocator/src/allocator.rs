@@ -457,6 +457,7 @@ impl Allocator {
             }
             assert_eq!(self.open.contains(id), agent.is_open(), "agent {id} is open if it has something");
         }
+        self.filters.check();
         assert!(self.open.iter().all(|id| self.agents.contains_key(id)), "open agents are known");
         for (role, frameworks) in &self.roles {
             assert!(!frameworks.is_empty(), "role {role} has frameworks");

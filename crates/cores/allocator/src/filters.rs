@@ -31,14 +31,14 @@ impl Filters {
         refused: Resources,
         until: Mono,
     ) {
-        let filters =
-            self.by_framework.entry(framework.clone()).or_default().entry(agent.clone()).or_default();
-        filters.retain(|old| old.role != role || old.until > until || !refused.contains(&old.refused));
+        let agents = self.by_framework.entry(framework.clone()).or_default();
+        let filters = agents.entry(agent.clone()).or_default();
+        drop_filters(&mut self.ends, framework, agent, filters, |old| {
+            old.role == role && old.until <= until && refused.contains(&old.refused)
+        });
         if filters.len() >= MOST_PER_AGENT {
-            let first = filters.iter().enumerate().min_by_key(|(_, filter)| filter.until);
-            if let Some((at, _)) = first {
-                filters.remove(at);
-            }
+            let first = filters.iter().map(|filter| filter.until).min();
+            drop_filters(&mut self.ends, framework, agent, filters, |old| Some(old.until) == first);
         }
         filters.push(Filter { role: role.to_owned(), refused, until });
         self.ends.insert((until, framework.clone(), agent.clone()));
@@ -59,26 +59,40 @@ impl Filters {
 
     /// Drops a framework's filters for `role`.
     pub(crate) fn clear_role(&mut self, framework: &FrameworkId, role: &str) {
-        if let Some(agents) = self.by_framework.get_mut(framework) {
-            for filters in agents.values_mut() {
-                filters.retain(|filter| filter.role != role);
-            }
-            agents.retain(|_, filters| !filters.is_empty());
+        let Some(agents) = self.by_framework.get_mut(framework) else { return };
+        for (agent, filters) in agents.iter_mut() {
+            drop_filters(&mut self.ends, framework, agent, filters, |filter| filter.role == role);
         }
+        agents.retain(|_, filters| !filters.is_empty());
     }
 
     pub(crate) fn remove_framework(&mut self, framework: &FrameworkId) {
-        self.by_framework.remove(framework);
-    }
-
-    pub(crate) fn remove_agent(&mut self, agent: &AgentId) {
-        for agents in self.by_framework.values_mut() {
-            agents.remove(agent);
+        for (agent, mut filters) in self.by_framework.remove(framework).into_iter().flatten() {
+            drop_filters(&mut self.ends, framework, &agent, &mut filters, |_| true);
         }
     }
 
-    /// When the next filter may end. Ends of filters that were dropped are among them: at worst somebody
-    /// wakes up for nothing once.
+    pub(crate) fn remove_agent(&mut self, agent: &AgentId) {
+        for (framework, agents) in &mut self.by_framework {
+            if let Some(mut filters) = agents.remove(agent) {
+                drop_filters(&mut self.ends, framework, agent, &mut filters, |_| true);
+            }
+        }
+    }
+
+    /// Panics unless every filter ends some time, and nothing else does.
+    pub(crate) fn check(&self) {
+        let mut all = BTreeSet::new();
+        for (framework, agents) in &self.by_framework {
+            for (agent, filters) in agents {
+                assert!(filters.len() <= MOST_PER_AGENT);
+                all.extend(filters.iter().map(|filter| (filter.until, framework.clone(), agent.clone())));
+            }
+        }
+        assert_eq!(all, self.ends, "every filter ends, and every end is one of a filter");
+    }
+
+    /// When the next filter ends.
     pub(crate) fn next_end(&self) -> Option<Mono> {
         self.ends.first().map(|(until, ..)| *until)
     }
@@ -106,4 +120,20 @@ impl Filters {
         let filters = self.by_framework.values().flat_map(BTreeMap::values).flatten();
         filters.filter(|filter| filter.role == role).count()
     }
+}
+
+/// Drops those filters of a framework on an agent that `goes` names, with their ends.
+fn drop_filters(
+    ends: &mut BTreeSet<(Mono, FrameworkId, AgentId)>,
+    framework: &FrameworkId,
+    agent: &AgentId,
+    filters: &mut Vec<Filter>,
+    goes: impl Fn(&Filter) -> bool,
+) {
+    let end = |filter: &Filter| (filter.until, framework.clone(), agent.clone());
+    for dropped in filters.extract_if(.., |filter| goes(filter)) {
+        ends.remove(&end(&dropped));
+    }
+    // One that stays may end at the same time as one that goes.
+    ends.extend(filters.iter().map(end));
 }

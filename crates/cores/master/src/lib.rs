@@ -20,6 +20,7 @@ mod master;
 mod message;
 mod metrics;
 mod offers;
+mod reconciliation;
 mod registration;
 mod registry;
 mod subscription;

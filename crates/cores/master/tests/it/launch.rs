@@ -370,7 +370,7 @@ fn reconciliation_and_kills() {
             .framework_call(&framework, &format!(r#""type":"RECONCILE","reconcile":{{"tasks":[{tasks}]}}"#));
         cluster.take_events(&framework)
     };
-    assert_eq!(ask(""), [latest.clone()]);
+    assert_eq!(ask(""), std::slice::from_ref(&latest));
     assert_eq!(ask(r#"{"task_id":{"value":"t"}}"#), [latest]);
     let ghost = r#"{"type":"UPDATE","update":{"status":{"task_id":{"value":"ghost"},"state":"TASK_UNKNOWN","message":"Reconciliation: Task is unknown","source":"SOURCE_MASTER","reason":"REASON_RECONCILIATION"}}}"#;
     assert_eq!(ask(r#"{"task_id":{"value":"ghost"}}"#), [ghost]);
