@@ -76,7 +76,6 @@ impl Marathon {
         let done = match self.aim(id) {
             Some(Aim::Stop) => self.drive_stop(now, id),
             Some(Aim::Scale { to, since }) => {
-                self.drop_outdated(id, &to);
                 let done = self.drive_scale(now, id, &to, since);
                 done && since.is_some()
             }
@@ -106,73 +105,95 @@ impl Marathon {
         gone
     }
 
-    /// Instances that wait for an offer in a configuration that is wanted no longer never get one.
-    fn drop_outdated(&mut self, id: &AppId, to: &AppDefinition) {
-        let outdated = |app: &App, instance: &Instance| {
-            instance.condition == Condition::Scheduled && !app.is_current(instance, to)
-        };
-        for instance in self.instances_where(id, outdated) {
-            self.remove(&instance);
+    fn drive_scale(&mut self, now: Now, id: &AppId, to: &AppDefinition, since: Option<Wall>) -> bool {
+        self.touched.remove(id);
+        let (wanted, max) = (to.instances as usize, Capacity::of(to).max);
+        let mut found = self.tally(id, to, since);
+        if found.outdated > 0 || found.taken > max {
+            self.unschedule(id, to, found.taken.saturating_sub(max));
+            found = self.tally(id, to, since);
+        }
+        if found.running != wanted {
+            let surplus = self.surplus(id, to);
+            for instance in &surplus {
+                self.decommission(now, instance);
+            }
+            // Those that are still being killed take up room, too: there are never more than during an exchange.
+            let room = max.saturating_sub(found.taken);
+            self.schedule(now, id, to, wanted.saturating_sub(found.running).min(room));
+            found = self.tally(id, to, since);
+        }
+        self.touched.remove(id);
+        found.running == wanted && !found.pending
+    }
+
+    /// Counts an app's instances, in one pass: this runs for every update of every task.
+    fn tally(&self, id: &AppId, to: &AppDefinition, since: Option<Wall>) -> Tally {
+        let mut tally = Tally::default();
+        let Some(app) = self.apps.get(id) else { return tally };
+        // Neighbours mostly have the same version.
+        let mut known: Option<(Wall, bool, bool)> = None;
+        for instance in app.instances.values() {
+            let (_, current, checks) = match known {
+                Some(facts) if facts.0 == instance.version => facts,
+                _ => (instance.version, app.is_current(instance, to), has_checks(app, instance)),
+            };
+            known = Some((instance.version, current, checks));
+            let scheduled = instance.condition == Condition::Scheduled;
+            tally.running += usize::from(counts(instance));
+            tally.taken += usize::from(scheduled || instance.is_alive());
+            tally.outdated += usize::from(scheduled && !current);
+            tally.pending |= match instance.goal {
+                Goal::Decommissioned => instance.is_alive(),
+                Goal::Running => {
+                    since.is_none_or(|since| instance.created >= since) && !instance.is_serving(checks)
+                }
+            };
+        }
+        tally
+    }
+
+    /// Drops instances that wait for an offer: those of a configuration that is wanted no longer, and `over` others.
+    fn unschedule(&mut self, id: &AppId, to: &AppDefinition, over: usize) {
+        let Some(app) = self.apps.get(id) else { return };
+        let is_outdated = |it: &&InstanceId| app.instances.get(*it).is_some_and(|it| !app.is_current(it, to));
+        let (outdated, others): (Vec<_>, Vec<_>) = app.scheduled.iter().partition(is_outdated);
+        let others = over.saturating_sub(outdated.len()).min(others.len());
+        let current = app.scheduled.iter().filter(|it| !is_outdated(it)).take(others);
+        let dropped: Vec<InstanceId> = outdated.into_iter().chain(current).cloned().collect();
+        for instance in &dropped {
+            self.remove(instance);
         }
     }
 
-    fn drive_scale(&mut self, now: Now, id: &AppId, to: &AppDefinition, since: Option<Wall>) -> bool {
-        let wanted = to.instances as usize;
-        // Those that are still being killed take up room, too: there are never more than during an exchange.
-        let max = Capacity::of(to).max;
-        for instance in
-            self.instances_where(id, |_, it| it.placement.is_none()).into_iter().take(self.over(id, max))
-        {
-            self.remove(&instance);
-        }
-        self.touched.remove(id);
-        let Some(app) = self.apps.get(id) else { return false };
-        let counts = |instance: &&Instance| {
-            instance.goal == Goal::Running && instance.condition != Condition::UnreachableInactive
+    fn surplus(&self, id: &AppId, to: &AppDefinition) -> Vec<InstanceId> {
+        let candidate = |instance: &Instance| Candidate {
+            id: instance.id.clone(),
+            condition: instance.condition,
+            healthy: instance.healthy,
+            since: instance
+                .placement
+                .as_ref()
+                .map_or(instance.since, |it| it.started_at.unwrap_or(it.staged_at)),
         };
-        let found = app.instances.values().filter(counts).count();
-        if found != wanted {
-            let candidate = |instance: &Instance| Candidate {
-                id: instance.id.clone(),
-                condition: instance.condition,
-                healthy: instance.healthy,
-                since: instance
-                    .placement
-                    .as_ref()
-                    .map_or(instance.since, |it| it.started_at.unwrap_or(it.staged_at)),
-            };
-            let candidates = app.instances.values().filter(counts).map(candidate).collect();
-            for instance in scaling::surplus(candidates, wanted, to.kill_selection) {
-                self.decommission(now, &instance);
-            }
-            let room = max.saturating_sub(self.taken(id));
-            self.schedule(now, id, to, wanted.saturating_sub(found).min(room));
-            self.touched.remove(id);
-        }
-        let Some(since) = since else { return false };
-        let Some(app) = self.apps.get(id) else { return false };
-        let complete = app.instances.values().filter(counts).count() == wanted;
-        complete
-            && app.instances.values().all(|instance| match instance.goal {
-                Goal::Decommissioned => !instance.is_alive(),
-                Goal::Running => instance.created < since || instance.is_serving(has_checks(app, instance)),
-            })
+        let candidates = self.instances(id).filter(|it| counts(it)).map(candidate).collect();
+        scaling::surplus(candidates, to.instances as usize, to.kill_selection)
     }
 
     fn drive_exchange(&mut self, now: Now, id: &AppId, to: &AppDefinition) -> bool {
         self.touched.remove(id);
         let Some(app) = self.apps.get(id) else { return false };
-        let members: Vec<Member> = app
+        let members: Vec<Member<'_>> = app
             .instances
             .values()
             .map(|instance| Member {
-                id: instance.id.clone(),
+                id: &instance.id,
                 old: !app.is_current(instance, to),
                 phase: phase(app, instance),
                 leaving: instance.goal == Goal::Decommissioned,
             })
             // A lost new one that was given up is replaced; it counts again if it comes back.
-            .filter(|member| member.old || !is_given_up(app, &member.id))
+            .filter(|member| member.old || !is_given_up(app, member.id))
             .collect();
         let step = rollout::step(Capacity::of(to), &members);
         for instance in &step.decommission {
@@ -187,15 +208,6 @@ impl Marathon {
             self.touched.remove(id);
         }
         step.done
-    }
-
-    /// Instances that take up room, now or as soon as an offer comes.
-    fn taken(&self, id: &AppId) -> usize {
-        self.instances(id).filter(|instance| instance.is_alive() || instance.placement.is_none()).count()
-    }
-
-    fn over(&self, id: &AppId, max: usize) -> usize {
-        self.taken(id).saturating_sub(max)
     }
 
     /// Lets new instances wait for offers.
@@ -240,6 +252,24 @@ impl Marathon {
             }
         }
     }
+}
+
+/// What an app's instances come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Those that count for the wanted number.
+    running: usize,
+    /// Those that take up room, now or as soon as an offer comes.
+    taken: usize,
+    /// Those that wait for an offer in another configuration.
+    outdated: usize,
+    /// Whether some are not yet gone, or came since the deployment began and do not serve.
+    pending: bool,
+}
+
+/// Whether an instance counts for the wanted number.
+fn counts(instance: &Instance) -> bool {
+    instance.goal == Goal::Running && instance.condition != Condition::UnreachableInactive
 }
 
 fn has_checks(app: &App, instance: &Instance) -> bool {

@@ -83,12 +83,18 @@ fn judge(
 
 /// The health of the whole instance. While some check has no result yet, which after a restart of Marathon is so for
 /// all, what was known before stays.
-fn overall(instance: &Instance, checks: usize) -> Option<bool> {
+fn overall(app: &AppDefinition, instance: &Instance) -> Option<bool> {
     if instance.checks.iter().any(|check| check.alive() == Some(false)) {
         return Some(false);
     }
-    let good = instance.checks.iter().filter(|check| check.alive() == Some(true)).count();
-    if good == checks { Some(true) } else { instance.healthy }
+    let executors = app.health_checks.iter().position(|check| !check.protocol.is_by_marathon());
+    let all_good =
+        instance.checks.iter().zip(&app.health_checks).enumerate().all(|(index, (state, check))| {
+            // The executor does only one check: the others never have a result.
+            let is_done = check.protocol.is_by_marathon() || Some(index) == executors;
+            !is_done || state.alive() == Some(true)
+        });
+    if all_good { Some(true) } else { instance.healthy }
 }
 
 impl Marathon {
@@ -122,7 +128,7 @@ impl Marathon {
         let failed = failure.is_some();
         let Some(too_often) = judge(&app, instance, index, failure, now.wall) else { return };
         let after = instance.checks[index].alive();
-        let healthy = overall(instance, app.health_checks.len());
+        let healthy = overall(&app, instance);
         let changed = instance.healthy != healthy;
         instance.healthy = healthy;
         let (record, version) = (Record::Instance(instance.clone()), instance.version);

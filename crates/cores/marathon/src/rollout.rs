@@ -52,8 +52,8 @@ pub(crate) enum Phase {
 
 /// An instance as a rollout sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Member {
-    pub(crate) id: InstanceId,
+pub(crate) struct Member<'a> {
+    pub(crate) id: &'a InstanceId,
     /// Whether it is of another configuration than the wanted one.
     pub(crate) old: bool,
     pub(crate) phase: Phase,
@@ -75,8 +75,8 @@ pub(crate) struct Step {
 /// run without serving go when room is needed or when they have been replaced. New ones come as long as there is room.
 ///
 /// Marathon: `TaskReplaceActor`, which counts along instead, and hangs when unhealthy old instances take all the room.
-pub(crate) fn step(capacity: Capacity, members: &[Member]) -> Step {
-    let count = |of: &dyn Fn(&Member) -> bool| members.iter().filter(|m| of(m)).count();
+pub(crate) fn step(capacity: Capacity, members: &[Member<'_>]) -> Step {
+    let count = |of: &dyn Fn(&Member<'_>) -> bool| members.iter().filter(|m| of(m)).count();
     let mut serving = count(&|m| m.phase == Phase::Serving);
     let mut serving_new = count(&|m| m.phase == Phase::Serving && !m.old);
     // Everything that may hold resources, now or as soon as an offer comes. Scheduled old ones are dropped at once.
@@ -89,7 +89,7 @@ pub(crate) fn step(capacity: Capacity, members: &[Member]) -> Step {
     let mut staying_old =
         count(&|m| m.old && !m.leaving && m.phase != Phase::Scheduled && m.phase != Phase::OnTheWay);
     let needs_room = missing > room;
-    let mut candidates: Vec<&Member> = members.iter().filter(|m| m.old && !m.leaving).collect();
+    let mut candidates: Vec<&Member<'_>> = members.iter().filter(|m| m.old && !m.leaving).collect();
     candidates.sort_by_key(|m| m.phase);
     for member in candidates {
         let goes = match member.phase {
@@ -107,7 +107,7 @@ pub(crate) fn step(capacity: Capacity, members: &[Member]) -> Step {
         step.decommission.push(member.id.clone());
     }
     // More new ones than wanted: somebody thought lost came back.
-    let mut spare: Vec<&Member> = members.iter().filter(|m| !m.old && !m.leaving).collect();
+    let mut spare: Vec<&Member<'_>> = members.iter().filter(|m| !m.old && !m.leaving).collect();
     spare.sort_by_key(|m| m.phase);
     for member in spare.into_iter().take(new.saturating_sub(capacity.wanted)) {
         if member.phase == Phase::Serving {
@@ -122,7 +122,7 @@ pub(crate) fn step(capacity: Capacity, members: &[Member]) -> Step {
     // Somebody thought lost came back, and takes the place that was meant for one that is only scheduled.
     let over = taken.saturating_sub(capacity.max);
     let scheduled = members.iter().filter(|m| !m.old && !m.leaving && m.phase == Phase::Scheduled);
-    let unwanted = scheduled.filter(|m| !step.decommission.contains(&m.id)).take(over).map(|m| m.id.clone());
+    let unwanted = scheduled.filter(|m| !step.decommission.contains(m.id)).take(over).map(|m| m.id.clone());
     step.decommission.extend(unwanted.collect::<Vec<_>>());
 
     // Those whose agents are away block nothing: they are forgotten, or killed when they come back.

@@ -30,10 +30,15 @@ fn capacities() {
     assert_eq!(Capacity::of(&single), Capacity { wanted: 1, min_serving: 0, max: 1 });
 }
 
-fn members(text: &str) -> Vec<Member> {
+fn ids(count: usize) -> Vec<InstanceId> {
     let mut rng = Rng::seeded(9);
+    (0..count).map(|_| InstanceId::fresh(&AppId::new("/a"), &mut rng)).collect()
+}
+
+fn members<'a>(text: &str, ids: &'a [InstanceId]) -> Vec<Member<'a>> {
     text.split_whitespace()
-        .map(|word| {
+        .zip(ids)
+        .map(|(word, id)| {
             let phase = match &word[1..2] {
                 "q" => Phase::Scheduled,
                 "w" => Phase::OnTheWay,
@@ -42,7 +47,6 @@ fn members(text: &str) -> Vec<Member> {
                 "s" => Phase::Serving,
                 _ => Phase::Dying,
             };
-            let id = InstanceId::fresh(&AppId::new("/a"), &mut rng);
             Member { id, old: &word[..1] == "o", phase, leaving: word.ends_with('-') }
         })
         .collect()
@@ -51,9 +55,10 @@ fn members(text: &str) -> Vec<Member> {
 /// Members are written as `o`ld or `n`ew, then the phase (`q`ueued, on the `w`ay, `a`way, `i`dle, `s`erving,
 /// `d`ying), then `-` if they are leaving.
 fn check(instances: u32, min: f64, over: f64, text: &str, killed: &[usize], launch: usize, done: bool) {
-    let members = members(text);
+    let ids = ids(text.split_whitespace().count());
+    let members = members(text, &ids);
     let step = step(Capacity::of(&app(instances, min, over)), &members);
-    let place = |id: &InstanceId| members.iter().position(|m| m.id == *id).expect("a member");
+    let place = |id: &InstanceId| members.iter().position(|m| *m.id == *id).expect("a member");
     let found: Vec<usize> = step.decommission.iter().map(place).collect();
     assert_eq!((&found[..], step.launch, step.done), (killed, launch, done), "{text}");
 }
@@ -96,9 +101,10 @@ proptest! {
     ) {
         let capacity = Capacity::of(&app(instances, f64::from(min) / 10.0, f64::from(over) / 10.0));
         let mut rng = Rng::seeded(seed);
-        let fresh = |rng: &mut Rng| InstanceId::fresh(&AppId::new("/a"), rng);
-        let mut members: Vec<Member> = (0..old)
-            .map(|_| Member { id: fresh(&mut rng), old: true, phase: Phase::Serving, leaving: false })
+        let pool = ids(old + 8 * (hostile + 400));
+        let mut fresh = pool.iter();
+        let mut members: Vec<Member<'_>> = (0..old)
+            .map(|_| Member { id: fresh.next().expect("an id"), old: true, phase: Phase::Serving, leaving: false })
             .collect();
         for round in 0..hostile + 400 {
             let serving = members.iter().filter(|m| m.phase == Phase::Serving).count();
@@ -109,7 +115,7 @@ proptest! {
             }
             let mut killed_serving = 0;
             for id in &step.decommission {
-                let member = members.iter_mut().find(|m| m.id == *id).expect("a member");
+                let member = members.iter_mut().find(|m| m.id == id).expect("a member");
                 prop_assert!(!member.leaving);
                 killed_serving += usize::from(member.phase == Phase::Serving);
                 member.leaving = true;
@@ -118,7 +124,7 @@ proptest! {
             members.retain(|m| !(m.leaving && m.phase == Phase::Scheduled));
             prop_assert!(killed_serving == 0 || serving - killed_serving >= capacity.min_serving);
             for _ in 0..step.launch {
-                members.push(Member { id: fresh(&mut rng), old: false, phase: Phase::OnTheWay, leaving: false });
+                members.push(Member { id: fresh.next().expect("an id"), old: false, phase: Phase::OnTheWay, leaving: false });
             }
             let taken = members.iter().filter(|m| m.phase != Phase::Away).count();
             prop_assert!(step.launch == 0 || taken <= capacity.max, "{} of {}", taken, capacity.max);

@@ -97,7 +97,9 @@ fn the_grace_period_ends() {
 fn the_executor_tells_the_health_of_commands() {
     let mut world = World::new(1);
     let command = Some(HealthCommand { value: "true".to_owned() });
-    world.put(with(HealthCheck { protocol: Protocol::Command, command, ..HealthCheck::default() }));
+    let check = HealthCheck { protocol: Protocol::Command, command, ..HealthCheck::default() };
+    // Of several, the executor does the first.
+    world.put(AppDefinition { health_checks: vec![check.clone(), check], ..app("/web", 1) });
     world.settle();
     assert!(world.probes().is_empty(), "Marathon does not probe");
     assert_eq!(world.marathon.deployments().len(), 1);
