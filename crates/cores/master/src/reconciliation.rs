@@ -40,6 +40,8 @@ pub(crate) struct Brought {
     pub(crate) executors: Vec<(FrameworkId, v1::ExecutorInfo, Resources)>,
     /// Frameworks that are over, or that nobody can take over.
     pub(crate) completed: BTreeSet<FrameworkId>,
+    /// Tasks that run, but whose ids are those of tasks on other agents.
+    pub(crate) doubled: Vec<(FrameworkId, TaskId)>,
 }
 
 impl Master {
@@ -54,22 +56,34 @@ impl Master {
                 self.recover_framework(turn, &id, info);
             }
         }
+        let mut seen = BTreeSet::new();
         for task in &hello.tasks {
             let id = FrameworkId::from(task.framework_id.value.as_str());
-            match self.frameworks.get(&id) {
-                Some(framework) => brought.tasks.push(adopted(task, &framework.info)),
+            let key = (id.clone(), TaskId::from(task.task_id.value.as_str()));
+            let Some(framework) = self.frameworks.get(&id) else {
                 // The agent does not say what framework that is, so nobody can ever take it over.
-                None => {
-                    brought.completed.insert(id);
+                brought.completed.insert(id);
+                continue;
+            };
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            let task = adopted(task, &framework.info);
+            match framework.tasks.get(&key.1) {
+                Some(known) if known.info.agent_id != task.info.agent_id => {
+                    brought.doubled.extend((!task.is_terminal()).then_some(key));
                 }
+                _ => brought.tasks.push(task),
             }
         }
+        let mut seen = BTreeSet::new();
         for executor in &hello.executors {
             let id = FrameworkId::from(executor.framework_id.as_ref().map_or("", |id| &id.value));
             let (Some(framework), Some(info)) = (self.frameworks.get(&id), &executor.executor) else {
                 continue;
             };
-            if !is_of_command_task(info, &id, &hello.tasks) {
+            let is_new = seen.insert((id.clone(), info.executor_id.value.clone()));
+            if is_new && !is_of_command_task(info, &id, &hello.tasks) {
                 let resources = allocated(&info.resources, &framework.info);
                 brought.executors.push((id, info.clone(), resources));
             }
@@ -118,10 +132,20 @@ impl Master {
         turn.tell_agent(conn, Body::KillTask(kill));
     }
 
-    pub(crate) fn shut_down(&mut self, turn: &mut Turn<'_>, conn: ConnId, frameworks: BTreeSet<FrameworkId>) {
-        for framework in frameworks {
+    /// Ends on an agent what it should not have brought along.
+    pub(crate) fn end_unwanted(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        completed: BTreeSet<FrameworkId>,
+        doubled: Vec<(FrameworkId, TaskId)>,
+    ) {
+        for framework in completed {
             let framework_id = Some(message::framework_id(&framework));
             turn.tell_agent(conn, Body::ShutdownFramework(ShutdownFramework { framework_id }));
+        }
+        for (framework, task) in doubled {
+            self.kill_again(turn, conn, &framework, &task);
         }
     }
 
@@ -181,7 +205,7 @@ impl Master {
                 self.kill_again(turn, conn, &framework, &task_id);
             }
         }
-        self.shut_down(turn, conn, brought.completed);
+        self.end_unwanted(turn, conn, brought.completed, brought.doubled);
         self.allocator.set_agent_active(id, true);
     }
 

@@ -106,8 +106,7 @@ impl Master {
     }
 
     fn register(&mut self, turn: &mut Turn<'_>, conn: ConnId, mut hello: Box<Hello>) {
-        let id = AgentId::from(format!("{}-S{}", self.config.info.id, self.next_agent));
-        self.next_agent += 1;
+        let id = self.new_agent_id();
         let info = hello.agent.get_or_insert_with(AgentInfo::default);
         info.id = Some(message::agent_id(&id));
         // An agent that lost its state is a new one; what ran under the old id at this address is gone.
@@ -122,6 +121,21 @@ impl Master {
                 &id,
                 Departure::Removed("a new agent registered at the same address".to_owned()),
             );
+        }
+    }
+
+    /// An id that no agent has, not even one that made it up.
+    fn new_agent_id(&mut self) -> AgentId {
+        loop {
+            let id = AgentId::from(format!("{}-S{}", self.config.info.id, self.next_agent));
+            self.next_agent += 1;
+            let is_taken = self.agents.contains_key(&id)
+                || self.recovered_agents.contains_key(&id)
+                || self.unreachable_agents.contains_key(&id)
+                || self.registrations.admissions.contains_key(&id);
+            if !is_taken {
+                return id;
+            }
         }
     }
 
@@ -143,8 +157,12 @@ impl Master {
         } else if self.agents.contains_key(id) {
             self.agent_conns.insert(conn, id.clone());
             self.reconnect(turn, id, conn, &hello);
-        } else if self.recovered_agents.remove(id).is_some() {
+        } else if let Some(recovered) = self.recovered_agents.remove(id) {
             self.agent_conns.insert(conn, id.clone());
+            let info = hello.agent.clone().unwrap_or_default();
+            if info != *recovered.info {
+                self.persist(turn, vec![registry::put_agent(id, &info, None)]);
+            }
             self.admit(turn, id, conn, &hello, Return::AfterFailover);
         } else {
             self.admit_durably(turn, id.clone(), conn, hello, true);
@@ -247,7 +265,7 @@ impl Master {
         for task in brought.tasks {
             self.adopt(turn, conn, task, how);
         }
-        self.shut_down(turn, conn, brought.completed);
+        self.end_unwanted(turn, conn, brought.completed, brought.doubled);
     }
 
     pub(crate) fn welcome(&mut self, turn: &mut Turn<'_>, id: &AgentId, conn: ConnId, hello: &Hello) {

@@ -65,8 +65,7 @@ impl Master {
         }
         validation::validate_suppressed(&roles(&info), suppressed)?;
         let Some(id) = id else {
-            let id = FrameworkId::from(format!("{}-{:04}", self.config.info.id, self.next_framework));
-            self.next_framework += 1;
+            let id = self.new_framework_id();
             info.id = Some(message::framework_id(&id));
             self.add_framework(&id, info, suppressed, turn.now.wall);
             return Ok((id, News::New));
@@ -81,6 +80,17 @@ impl Master {
         validation::validate_update(&framework.info, &info)?;
         self.update_framework_info(turn, &id, info, suppressed);
         Ok((id, News::Updated))
+    }
+
+    /// An id that no framework has, not even one that made it up.
+    fn new_framework_id(&mut self) -> FrameworkId {
+        loop {
+            let id = FrameworkId::from(format!("{}-{:04}", self.config.info.id, self.next_framework));
+            self.next_framework += 1;
+            if !self.frameworks.contains_key(&id) && !self.is_completed(&id) {
+                return id;
+            }
+        }
     }
 
     fn open_stream(

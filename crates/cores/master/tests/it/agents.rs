@@ -422,3 +422,38 @@ fn updates_for_a_framework_that_is_over_shut_it_down_on_the_agent() {
     cluster.update(&agent, &framework, "t", TaskState::TaskKilled, 4);
     assert!(matches!(&cluster.take_frames(agent.conn)[..], [Body::ShutdownFramework(_)]));
 }
+
+#[test]
+fn what_an_agent_doubles_is_counted_once() {
+    let (mut cluster, framework, agent) = running(AWARE);
+    let task = told(&cluster, "t", TaskState::TaskRunning);
+    let mut hello = Cluster::comes_back(&agent, AGENT, Some((&framework, AWARE)));
+    hello.tasks = vec![task.clone(), task.clone()];
+    cluster.close(&agent, false);
+    let agent = cluster.connect(hello);
+    assert_eq!(cluster.metric("master/cpus_used"), 0.1);
+    // Another agent claims to run it, too.
+    let other = Agent { id: "x-S9".to_owned(), ..agent.clone() };
+    let mut hello = Cluster::comes_back(&other, AGENT, Some((&framework, AWARE)));
+    hello.agent.as_mut().unwrap().hostname = "other".to_owned();
+    hello.tasks = vec![v1::Task { agent_id: v1::AgentId { value: other.id.clone() }, ..task }];
+    let conn = cluster.conn();
+    cluster.say(conn, Body::Hello(hello));
+    assert!(matches!(&cluster.take_frames(conn)[..], [Body::Welcome(_), Body::KillTask(_)]));
+    let other = Agent { conn, ..other };
+    cluster.take_events(&framework);
+    cluster.update(&other, &framework, "t", TaskState::TaskKilled, 7);
+    cluster.acknowledge(&other, &framework, "t", 7);
+    assert_eq!(cluster.metric("master/tasks_running"), 1.0, "the one that was there first goes on");
+}
+
+#[test]
+fn ids_that_somebody_made_up_are_not_given_again() {
+    let mut cluster = Cluster::new();
+    let made_up = Framework { conn: cluster.conn(), id: "m-0000".to_owned() };
+    cluster.resubscribe(&made_up, AWARE);
+    assert_eq!(cluster.subscribe(AWARE).id, "m-0001");
+    let made_up = Agent { conn: made_up.conn, id: "m-S0".to_owned() };
+    cluster.connect(Cluster::comes_back(&made_up, AGENT, None));
+    assert_eq!(cluster.agent("other", AGENT).id, "m-S1");
+}
