@@ -18,6 +18,7 @@ use runtime::{Clock, Shutdown};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
+use crate::documents::Documents;
 use crate::event_stream::EventStream;
 use crate::identity::Identity;
 use crate::link::{LinkEvent, LinkSender, LostLink};
@@ -32,8 +33,6 @@ const INBOX: usize = 4096;
 const BATCH: usize = 512;
 /// How many registry writes may be under way. The core makes one per agent that comes or goes.
 const REGISTRY_QUEUE: usize = 64 * 1024;
-/// How many different documents are kept while nothing changes.
-const KEPT_DOCUMENTS: usize = 64;
 /// How long a request waits for room in the inbox.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -98,7 +97,8 @@ impl Inbox {
     }
 }
 
-struct SchedulerStream {
+/// A scheduler or operator with its stream.
+struct Subscriber {
     stream: EventStream,
     encoding: Encoding,
 }
@@ -109,17 +109,13 @@ pub(crate) struct EventLoop {
     identity: Arc<Identity>,
     effects: Vec<Effect>,
     replies: BTreeMap<ConnId, oneshot::Sender<Reply>>,
-    schedulers: BTreeMap<ConnId, SchedulerStream>,
-    operators: BTreeMap<ConnId, SchedulerStream>,
+    schedulers: BTreeMap<ConnId, Subscriber>,
+    operators: BTreeMap<ConnId, Subscriber>,
     max_operators: usize,
     links: BTreeMap<ConnId, LinkSender>,
     registry: mpsc::Sender<Write>,
-    /// The core's revision that the kept documents show.
-    documents_of: u64,
-    /// How many documents were served without rendering them.
-    reused_documents: u64,
     heartbeat_interval: Duration,
-    documents: BTreeMap<View, Bytes>,
+    documents: Documents,
     /// Streams and links that failed while effects were carried out, for the core to hear of.
     failed: Vec<Input>,
 }
@@ -150,10 +146,8 @@ impl EventLoop {
             max_operators: config.max_operator_event_stream_subscribers.max(1),
             links: BTreeMap::new(),
             registry,
-            documents_of: 0,
-            reused_documents: 0,
             heartbeat_interval: config.heartbeat_interval,
-            documents: BTreeMap::new(),
+            documents: Documents::default(),
             failed: Vec::new(),
         };
         (event_loop, writes)
@@ -205,12 +199,12 @@ impl EventLoop {
             Message::Call { input, conn, stream, reply } => {
                 self.replies.insert(conn, reply);
                 if let Some((stream, encoding)) = stream {
-                    self.schedulers.insert(conn, SchedulerStream { stream, encoding });
+                    self.schedulers.insert(conn, Subscriber { stream, encoding });
                 }
                 self.input(input)
             }
             Message::Follow { conn, encoding, stream } => {
-                self.follow(conn, SchedulerStream { stream, encoding });
+                self.follow(conn, Subscriber { stream, encoding });
                 Ok(())
             }
             Message::StreamClosed { conn } => {
@@ -251,6 +245,7 @@ impl EventLoop {
         let mut next = Some(input);
         while let Some(input) = next {
             self.master.handle(Clock::now(), input, &mut self.effects);
+            self.documents.revise(self.master.revision());
             let mut effects = std::mem::take(&mut self.effects);
             for effect in effects.drain(..) {
                 self.perform(effect)?;
@@ -332,7 +327,7 @@ impl EventLoop {
 
     /// A new operator gets the whole state; what happens later comes as events. Where there are too
     /// many, the oldest has to go. Mesos: Master::Subscribers::subscribe.
-    fn follow(&mut self, conn: ConnId, operator: SchedulerStream) {
+    fn follow(&mut self, conn: ConnId, operator: Subscriber) {
         let subscribed = operator_views::subscribed(&self.master, self.heartbeat_interval, operator.encoding);
         let heartbeat = operator_heartbeat(operator.encoding);
         let sent = operator.stream.send(recordio::frame(&subscribed).into());
@@ -352,34 +347,22 @@ impl EventLoop {
             master: &self.master,
             identity: &self.identity,
             operators: self.operators.len(),
-            reused_documents: self.reused_documents,
+            reused_documents: self.documents.taken,
             queued_writes: self.registry.max_capacity() - self.registry.capacity(),
         }
     }
 
     /// Renders what was asked for, each document once.
     fn answer(&mut self, reads: &mut Vec<(View, oneshot::Sender<Bytes>)>) {
-        if self.documents_of != self.master.revision() {
-            self.documents_of = self.master.revision();
-            self.documents.clear();
-        }
         for (view, reply) in reads.drain(..) {
             if reply.is_closed() {
                 continue;
             }
-            let document = match self.documents.get(&view) {
-                Some(kept) => {
-                    self.reused_documents += 1;
-                    kept.clone()
-                }
-                None => {
-                    let rendered = Bytes::from(self.scene().render(&view));
-                    if self.documents.len() < KEPT_DOCUMENTS && view.holds_until_something_changes() {
-                        self.documents.insert(view, rendered.clone());
-                    }
-                    rendered
-                }
-            };
+            let document = self.documents.take(&view).unwrap_or_else(|| {
+                let rendered = Bytes::from(self.scene().render(&view));
+                self.documents.keep(view, &rendered);
+                rendered
+            });
             // The client may have left in between.
             let _ = reply.send(document);
         }

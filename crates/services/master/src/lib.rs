@@ -18,6 +18,7 @@
 //! both go through the same queue.
 
 mod config;
+mod documents;
 mod event_loop;
 mod event_stream;
 mod http;
