@@ -149,7 +149,7 @@ struct Target<'a> {
 
 impl Target<'_> {
     fn only(self, method: Method, answer: impl FnOnce() -> Outcome) -> Outcome {
-        if *self.method == method { answer() } else { Err(self.not_allowed(&[method])) }
+        if *self.method == method { answer() } else { self.not_allowed(&[method]) }
     }
 
     async fn get(self, answer: impl Future<Output = Outcome>) -> Outcome {
@@ -157,14 +157,17 @@ impl Target<'_> {
     }
 
     async fn of(self, method: Method, answer: impl Future<Output = Outcome>) -> Outcome {
-        if *self.method == method { answer.await } else { Err(self.not_allowed(&[method])) }
+        if *self.method == method { answer.await } else { self.not_allowed(&[method]) }
     }
 
-    fn not_allowed(self, allowed: &[Method]) -> ApiError {
-        let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-        let message =
-            format!("Method Not Allowed: found {}, allowed are {}", self.method, allowed.join(", "));
-        ApiError::message(405, message)
+    fn not_allowed(self, allowed: &[Method]) -> Outcome {
+        let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let message = format!("Method Not Allowed: found {}, allowed are {allowed}", self.method);
+        let mut response = refused(&ApiError::message(405, message));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_str(&allowed).expect("methods are tokens"));
+        Ok(response)
     }
 }
 

@@ -5,6 +5,11 @@
 //! performed. Beside it run the server, which asks the loop for everything, and the scheduler, which keeps up one
 //! session with the master.
 //!
+//! What is other than in Marathon 1.11: problems of a field may have an `explanation` beside their `errors`; a body must
+//! be JSON by its content type, and browsers must come from home; `/v2/groups` can only be read; a task that is not
+//! healthy yet is also checked between two regular checks, of which only success counts; the list of tasks can still
+//! be had as text.
+//!
 //! Deliberately absent: every decision (`marathon-core`), the words of the API (`api-marathon`), authentication, TLS.
 
 mod api;

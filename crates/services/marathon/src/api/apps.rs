@@ -28,7 +28,7 @@ impl Api {
             (&Method::POST, []) => self.create_app(query, request, peer).await,
             (&Method::PUT, []) => self.put_apps(query, request, peer, true).await,
             (&Method::PATCH, []) => self.put_apps(query, request, peer, false).await,
-            (_, []) => Err(at.not_allowed(&[Method::GET, Method::POST, Method::PUT, Method::PATCH])),
+            (_, []) => at.not_allowed(&[Method::GET, Method::POST, Method::PUT, Method::PATCH]),
             (&Method::POST, [id @ .., "restart"]) if !id.is_empty() => {
                 self.restart_app(&id.join("/"), query).await
             }
@@ -42,7 +42,7 @@ impl Api {
             (&Method::DELETE, [id @ .., "tasks"]) if !id.is_empty() => {
                 self.delete_app_tasks(&id.join("/"), query).await
             }
-            (_, [id @ .., "tasks"]) if !id.is_empty() => Err(at.not_allowed(&[Method::GET, Method::DELETE])),
+            (_, [id @ .., "tasks"]) if !id.is_empty() => at.not_allowed(&[Method::GET, Method::DELETE]),
             (_, [id @ .., "tasks", task]) if !id.is_empty() => {
                 at.of(Method::DELETE, self.delete_app_task(&id.join("/"), task, query)).await
             }
@@ -51,7 +51,7 @@ impl Api {
             (&Method::PUT, id) => self.put_app(&id.join("/"), query, request, peer, true).await,
             (&Method::PATCH, id) => self.put_app(&id.join("/"), query, request, peer, false).await,
             (&Method::DELETE, id) => self.delete_app(&id.join("/"), query).await,
-            _ => Err(at.not_allowed(&[Method::GET, Method::PUT, Method::PATCH, Method::DELETE])),
+            _ => at.not_allowed(&[Method::GET, Method::PUT, Method::PATCH, Method::DELETE]),
         }
     }
 

@@ -91,6 +91,9 @@ async fn what_is_wrong_is_refused_and_changes_nothing() {
     let (status, _) = raw(&service, Method::POST, "/v2/apps", &json_type, &"x".repeat(3 << 20)).await;
     assert_eq!(status, 413);
 
+    let (_, headers, _) = service.call(Method::POST, "/v2/apps/web", None).await;
+    assert_eq!(headers[header::ALLOW], "GET, PUT, PATCH, DELETE");
+
     assert_eq!(service.get("/v2/apps").await, before);
     assert_eq!(service.get("/v2/deployments").await, json!([]));
     assert_eq!(master.tasks().len(), 1);
