@@ -68,7 +68,9 @@ fn local_path(path: &str) -> &str {
 }
 
 async fn route(api: &Arc<Api>, request: Request) -> Response {
-    let path = http_kit::target::decode(local_path(request.uri().path())).into_owned();
+    // Clients write the prefix with and without escapes.
+    let decoded = http_kit::target::decode(request.uri().path()).into_owned();
+    let path = local_path(&decoded).to_owned();
     match &*path {
         "/api/v1/executor" => return executor_api::answer(api, request).await,
         "/api/v1" => return operator::answer(api, request).await,

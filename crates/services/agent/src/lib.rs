@@ -46,6 +46,7 @@ use containers::Containers;
 use http_kit::guard::{HostPolicy, guarded};
 use http_kit::{Address, Handler, Listener, ServerConfig, serve, serve_with};
 use runtime::{Clock, Ctx};
+use tracing::Instrument;
 
 pub use config::{Config, Isolation};
 pub use end::end_all_tasks;
@@ -181,7 +182,8 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         loop_ended.request();
         outcome
     };
-    let linking = tokio::spawn(link::run(Arc::clone(&config), boot_id, mailbox.clone(), rng));
+    let link = link::run(Arc::clone(&config), boot_id, mailbox.clone(), rng);
+    let linking = tokio::spawn(link.in_current_span());
     let ((), outcome) = tokio::join!(serving, deciding);
     linking.abort();
     outcome

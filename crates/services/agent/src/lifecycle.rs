@@ -10,6 +10,7 @@ use base::ContainerId;
 use containers::{Containers, Exit, ProcessIdentity, Usage};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::Config;
 use crate::mailbox::Mailbox;
@@ -65,7 +66,8 @@ impl Lifecycles {
         self.watched.insert(launch.run.container_id.clone(), Some(end));
         self.launching += 1;
         let context = Arc::clone(&self.context);
-        self.tasks.spawn(async move { context.launch(launch, ended).await });
+        let work = async move { context.launch(launch, ended).await };
+        self.tasks.spawn(work.in_current_span());
     }
 
     /// Watches a container that an earlier run of the agent started.
@@ -74,7 +76,8 @@ impl Lifecycles {
         self.watched.insert(container_id.clone(), Some(end));
         let context = Arc::clone(&self.context);
         let identity = context.identity(process);
-        self.tasks.spawn(async move { context.watch(container_id, identity, ended).await });
+        let work = async move { context.watch(container_id, identity, ended).await };
+        self.tasks.spawn(work.in_current_span());
     }
 
     /// Ends a container, also one that nobody watches.
@@ -87,7 +90,8 @@ impl Lifecycles {
             None => {
                 self.watched.insert(container_id.clone(), None);
                 let context = Arc::clone(&self.context);
-                self.tasks.spawn(async move { context.end(container_id, Exit::Unknown).await });
+                let work = async move { context.end(container_id, Exit::Unknown).await };
+                self.tasks.spawn(work.in_current_span());
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use agent_core::{Launch, Run, duration_text};
@@ -94,8 +94,17 @@ fn make(sandbox: &Path, owner: Option<&host::User>) -> Result<(), SandboxError> 
     fs::create_dir_all(sandbox).map_err(failed("make"))?;
     // As in Mesos: others of the machine may not look into a sandbox.
     fs::set_permissions(sandbox, fs::Permissions::from_mode(0o750)).map_err(failed("restrict"))?;
+    // Made here for the task's user, who may open them anew as /dev/stdout.
+    for output in ["stdout", "stderr"] {
+        let path = sandbox.join(output);
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+        made.map_err(failed("make the output files of"))?;
+        if let Some(user) = owner {
+            chown(&path, Some(user.uid), Some(user.gid)).map_err(failed("give away"))?;
+        }
+    }
     if let Some(user) = owner {
-        std::os::unix::fs::chown(sandbox, Some(user.uid), Some(user.gid)).map_err(failed("give away"))?;
+        chown(sandbox, Some(user.uid), Some(user.gid)).map_err(failed("give away"))?;
     }
     Ok(())
 }
@@ -211,4 +220,88 @@ fn apply_limits(limits: &mut Limits, task: &TaskInfo, own: &Resources) {
 
 fn mib(amount: f64) -> u64 {
     (amount * f64::from(1 << 20)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use mesos_proto::v1::value::Scalar;
+    use mesos_proto::v1::{Environment, ExecutorInfo, FrameworkInfo, environment};
+    use resources::WireForm;
+
+    use super::*;
+
+    fn config() -> Config {
+        Config::new(Ipv4Addr::LOCALHOST, ([127, 0, 0, 1], 5050).into(), "/d".into())
+    }
+
+    fn launch(task: TaskInfo) -> Launch {
+        let wire = |text: &str| Resources::parse(text).expect("it is right").to_wire(WireForm::Refined);
+        Launch {
+            agent_id: "S0".into(),
+            run: Run { framework_id: "f".into(), executor_id: "e".into(), container_id: "c".into() },
+            framework: FrameworkInfo { user: "root".into(), ..Default::default() },
+            executor: ExecutorInfo { resources: wire("cpus:0.1;mem:32"), ..Default::default() },
+            task: Some(Box::new(task)),
+            resources: wire("cpus:0.6;mem:96"),
+        }
+    }
+
+    #[test]
+    fn the_command_says_the_last_word_in_the_environment() {
+        let variable = |name: &str, value: &str| environment::Variable {
+            name: name.into(),
+            value: Some(value.into()),
+            ..Default::default()
+        };
+        let variables = vec![variable("A", "1"), variable("LIBPROCESS_PORT", "7")];
+        let command = CommandInfo { environment: Some(Environment { variables }), ..Default::default() };
+        let sandbox = Path::new("/d/sandbox");
+        let all = environment(&config(), &launch(TaskInfo::default()), &command, sandbox, "127.0.0.1:5051");
+        let check = |name: &str, value: &str| {
+            let found: Vec<&str> = all.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+            assert_eq!(found, [value], "{name}");
+        };
+        check("A", "1");
+        check("LIBPROCESS_PORT", "7");
+        check("MESOS_DOMAIN_SOCKET", "/d/executors.sock");
+        check("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", "5secs");
+        check("MESOS_RECOVERY_TIMEOUT", "15mins");
+        check("MESOS_SANDBOX", "/d/sandbox");
+        check("MESOS_SLAVE_PID", "slave(1)@127.0.0.1:5051");
+    }
+
+    #[test]
+    fn limits_follow_resources_unless_the_task_has_its_own() {
+        let check = |own: &[(&str, f64)], quota: Option<u64>, mib: Option<u64>| {
+            let limits =
+                own.iter().map(|(name, value)| ((*name).to_owned(), Scalar { value: *value })).collect();
+            let found = limits_for(TaskInfo { limits, ..Default::default() });
+            assert_eq!((found.cpu_milli, found.cpu_quota_milli), (600, quota));
+            assert_eq!(found.memory_bytes, mib.map(|mib| mib << 20));
+        };
+        check(&[], Some(600), Some(96));
+        check(&[("cpus", 2.0)], Some(2100), Some(96));
+        check(&[("cpus", f64::INFINITY), ("mem", 128.0)], None, Some(160));
+        check(&[("mem", f64::INFINITY)], Some(600), None);
+    }
+
+    fn limits_for(task: TaskInfo) -> Limits {
+        limits(&config(), &launch(task)).expect("its resources are right")
+    }
+
+    #[test]
+    fn a_custom_executor_is_started_as_its_command_says() {
+        let check = |shell, value: &str, arguments: &[&str], program: &str, argv: &[&str]| {
+            let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let value = Some(value.to_owned());
+            let command = CommandInfo { shell, value, arguments, ..Default::default() };
+            let (found, found_argv) = custom_program(&command);
+            assert_eq!((found, found_argv), (program.into(), argv.iter().map(|a| (*a).to_owned()).collect()));
+        };
+        check(None, "./run -x", &[], "/bin/sh", &["sh", "-c", "./run -x"]);
+        check(Some(false), "/bin/run", &[], "/bin/run", &["/bin/run"]);
+        check(Some(false), "/bin/run", &["run", "-x"], "/bin/run", &["run", "-x"]);
+    }
 }

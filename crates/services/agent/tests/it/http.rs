@@ -38,7 +38,7 @@ async fn an_idle_agent_answers_as_mesos_does() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;
     let _session = master.session().await;
-    for prefix in ["", "/slave(1)"] {
+    for prefix in ["", "/slave(1)", "/slave%281%29"] {
         let check = async |path: &str, status: u16, body: &str| {
             let response = node.get(&format!("{prefix}{path}")).await;
             assert_eq!(

@@ -99,6 +99,27 @@ async fn what_cannot_run_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_task_runs_as_its_user() {
+    if skip_without_root("a_task_runs_as_its_user") {
+        return;
+    }
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let node = Node::start(config(&dir, &master)).await;
+    let mut session = master.session().await;
+    let mut task = task("t", "id -un; touch made; echo again >> /dev/stdout");
+    task.command.as_mut().unwrap().user = Some("nobody".into());
+    session.run(task);
+    session.until("t", TaskState::TaskFinished).await;
+    let latest = format!("path=/frameworks/{FRAMEWORK}/executors/t/runs/latest");
+    let stdout = node.json(&format!("/files/read?{latest}/stdout&offset=0")).await;
+    let stdout = stdout["data"].as_str().unwrap();
+    assert!(stdout.contains("nobody\n") && stdout.contains("again\n"), "{stdout}");
+    let listed = node.json(&format!("/files/browse?{latest}")).await;
+    assert!(listed.as_array().unwrap().iter().all(|file| file["uid"] == "nobody"), "{listed}");
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn hunger_is_told_as_the_reason() {
     if skip_without_root("hunger_is_told_as_the_reason") {
         return;
