@@ -5,14 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::time::Duration;
 
 use base::Rng;
 use host::{FileLock, PortLease, PortLeases};
 use runtime::Component;
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Agent, Cluster};
 use crate::foreground::{Foreground, Goal};
 use crate::{Error, addresses, cluster, console, share, token};
+
+/// How long a process may take to be gone after it was killed.
+const DYING: Duration = Duration::from_millis(500);
 
 /// A component of a node.
 #[derive(Debug)]
@@ -144,7 +149,7 @@ pub(crate) fn warn(auth: bool, parts: &dyn Parts) {
 /// # Errors
 /// See [`Error`].
 pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), Error> {
-    let (dir, _lock) = take(&config.dir)?;
+    let (dir, _lock) = take(&config.dir).await?;
     let recorded = Cluster::read(&dir)?;
     if recorded.as_ref().is_some_and(|recorded| !recorded.is_master_node()) {
         let problem = "it is not the record of a single master; name another --dir".to_owned();
@@ -152,7 +157,7 @@ pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), 
     }
     let recorded = recorded.and_then(|recorded| recorded.cluster_id);
     let cluster_id = recorded.unwrap_or_else(|| Rng::seeded(runtime::entropy()).uuid());
-    let router_port = addresses::check_master(config.ip)?;
+    let router_port = patiently(|| addresses::check_master(config.ip)).await?;
     let token = if config.auth { Some(token::take(&dir)?) } else { None };
     Cluster::node(Some(cluster_id.clone()), &config.version, Vec::new()).write(&dir)?;
     let master_dir = Cluster::master_dir(&dir);
@@ -170,8 +175,8 @@ pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), 
 pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Error> {
     let resources = config.resources.clone().unwrap_or_default();
     share::check(&resources)?;
-    let (dir, _lock) = take(&config.dir)?;
-    addresses::check_agent(config.ip)?;
+    let (dir, _lock) = take(&config.dir).await?;
+    patiently(|| addresses::check_agent(config.ip)).await?;
     let record = Agent { name: "agent".to_owned(), ip: config.ip, public: config.public, resources };
     if let Some(recorded) = Cluster::read(&dir)? {
         check_same_node(&recorded, &record, &dir)?;
@@ -232,11 +237,25 @@ fn check_same_node(recorded: &Cluster, asked: &Agent, dir: &Path) -> Result<(), 
 }
 
 /// Makes and locks the directory of a cluster or node; returns its real path.
-pub(crate) fn take(dir: &Path) -> Result<(PathBuf, FileLock), Error> {
+pub(crate) async fn take(dir: &Path) -> Result<(PathBuf, FileLock), Error> {
     cluster::make_dir(dir, false)?;
     let dir = dir.canonicalize().map_err(Error::io("find", dir))?;
-    let lock = cluster::lock(&dir)?;
+    let lock = patiently(|| cluster::lock(&dir)).await?;
     Ok((dir, lock))
+}
+
+/// Tries again for a moment what another process stands in the way of: one that was just killed holds
+/// its locks and ports until the kernel has cleared it away.
+pub(crate) async fn patiently<T>(attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match attempt() {
+            Err(Error::Locked { .. } | Error::Taken { .. }) if Instant::now() < deadline => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 /// The machine's leases of ports.

@@ -6,7 +6,7 @@ use host::{Capacity, PortLease};
 
 use crate::cluster::{self, Cluster};
 use crate::foreground::{Ended, Foreground, Goal};
-use crate::node::{lease_owner, port_leases, take, url, warn};
+use crate::node::{lease_owner, patiently, port_leases, take, url, warn};
 use crate::{AgentNode, Error, MasterNode, Part, Parts, Subnet, addresses, console, share, token};
 
 /// `dcos up`. What is not said is as the cluster of the directory was made, or the default.
@@ -37,13 +37,14 @@ pub struct Config {
 /// See [`Error`]; nothing was started.
 pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
     share::check(config.resources.as_deref().unwrap_or_default())?;
-    let (dir, _lock) = take(&config.dir)?;
+    let (dir, _lock) = take(&config.dir).await?;
     config.dir.clone_from(&dir);
     let mut rng = Rng::seeded(runtime::entropy());
     let recorded = Cluster::read(&dir)?;
     let cluster = Cluster::settle(recorded, &config, Capacity::of_host(&dir)?, &mut rng)?;
     let subnet = cluster.subnet()?;
-    let router_port = addresses::check_subnet(subnet, cluster.agents.len() as u32)?;
+    let agents = cluster.agents.len() as u32;
+    let router_port = patiently(|| addresses::check_subnet(subnet, agents)).await?;
     let leases = lease(&cluster, &dir)?;
     let token = if config.auth { Some(token::take(&dir)?) } else { None };
     cluster.write(&dir)?;
