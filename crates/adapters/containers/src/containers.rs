@@ -50,7 +50,7 @@ impl Config {
             runtime_dir: runtime_dir.into(),
             cgroup_root: cgroup_root.into(),
             isolation,
-            helper: vec!["/proc/self/exe".into(), "container-init".into()],
+            helper: vec![helper::OWN_PROGRAM.into(), "container-init".into()],
             launch_timeout: Duration::from_secs(10),
             destroy_timeout: Duration::from_secs(15),
         }
@@ -341,7 +341,8 @@ impl Containers {
         Ok(Some((process, Some(pidfd))))
     }
 
-    /// Every container on this machine that belongs to this configuration, in the order of their ids.
+    /// Every container on this machine that belongs to this configuration, in the order of their ids. Blocks
+    /// for a few directory listings and a file for each container.
     pub fn list(&self) -> io::Result<Vec<Found>> {
         let mut ids = BTreeSet::new();
         add_directories(&self.shared.config.runtime_dir, &mut ids)?;
@@ -356,7 +357,8 @@ impl Containers {
         Ok(ids.into_iter().filter(|id| ContainerSpec::id_is_valid(id)).map(found).collect())
     }
 
-    /// What the container uses now. Under plain isolation that is the sum over its processes.
+    /// What the container uses now. Blocks for reading a handful of control files; under plain isolation for
+    /// a walk of `/proc`, and it is the sum over the processes found.
     pub fn usage(&self, container_id: &ContainerId) -> Result<Usage, GroupError> {
         match self.shared.config.isolation {
             Isolation::Full => self.shared.group(container_id.as_str()).usage(),

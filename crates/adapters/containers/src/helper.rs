@@ -15,6 +15,9 @@ use crate::containers::LaunchError;
 use crate::init::{Outcome, Plan};
 use crate::process::ProcessIdentity;
 
+/// This very program, also when its file was replaced meanwhile.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// The longest answer that is read.
 const ANSWER_LIMIT: u64 = 64 << 10;
 
@@ -26,8 +29,12 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn spawn(command: &[OsString]) -> Result<Running, LaunchError> {
         let (program, arguments) = command.split_first().ok_or(LaunchError::Cancelled)?;
-        let child = Command::new(program)
-            .arg0("dcos")
+        let mut helper = Command::new(program);
+        if program == OWN_PROGRAM {
+            // What a process list shows.
+            helper.arg0("dcos");
+        }
+        let child = helper
             .args(arguments)
             .env_clear()
             .stdin(Stdio::piped())
