@@ -21,6 +21,8 @@ pub(crate) struct Package {
     pub(crate) description: Option<String>,
     pub(crate) folder: PathBuf,
     pub(crate) layer: Option<String>,
+    /// Whether it runs in the compiler and is no part of what is built.
+    pub(crate) is_macro: bool,
     /// Ids of normal and build dependencies, as resolved for this machine.
     pub(crate) dependencies: BTreeSet<String>,
     /// Ids of normal dependencies only.
@@ -88,17 +90,14 @@ impl Workspace {
         reached
     }
 
-    /// The packages that end up in what is shipped: all that members but tools and tests are built from.
+    /// The packages that end up in what is shipped.
     pub(crate) fn shipped(&self) -> BTreeSet<&str> {
         let mut shipped = BTreeSet::new();
-        for member in self.members() {
-            if matches!(member.layer.as_deref(), Some("bin")) {
-                let mut pending: Vec<&str> = member.dependencies.iter().map(String::as_str).collect();
-                while let Some(id) = pending.pop() {
-                    if shipped.insert(id) {
-                        pending.extend(self.packages[id].dependencies.iter().map(String::as_str));
-                    }
-                }
+        let mut pending: Vec<&str> = self.members.iter().map(String::as_str).collect();
+        pending.retain(|id| self.packages[*id].layer.as_deref() == Some("bin"));
+        while let Some(id) = pending.pop() {
+            if !self.packages[id].is_macro && shipped.insert(id) {
+                pending.extend(self.packages[id].normal_dependencies.iter().map(String::as_str));
             }
         }
         shipped
@@ -116,6 +115,7 @@ impl Package {
             description: text(&package["description"]),
             folder: manifest.parent().unwrap().to_owned(),
             layer: text(&package["metadata"]["dcos"]["layer"]),
+            is_macro: package["targets"].as_array().unwrap().iter().any(|t| t["kind"][0] == "proc-macro"),
             dependencies: BTreeSet::new(),
             normal_dependencies: BTreeSet::new(),
         }
