@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use http_kit::Bytes;
 use master_core::{ConnId, Effect, Input, Master, Reply};
+use mesos_proto::recordio;
 use mesos_proto::v1::{master, scheduler};
-use mesos_proto::{binary, json, recordio};
 use runtime::{Clock, Shutdown};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -191,6 +191,9 @@ impl EventLoop {
                     self.answer(&mut reads);
                 }
             }
+            if cfg!(debug_assertions) {
+                self.master.check();
+            }
         }
     }
 
@@ -294,11 +297,7 @@ impl EventLoop {
 
     fn send(&mut self, conn: ConnId, event: &scheduler::Event) {
         let Some(scheduler) = self.schedulers.get(&conn) else { return };
-        let frame = match scheduler.encoding {
-            Encoding::Json => recordio::frame(json::to_json(event).as_bytes()),
-            Encoding::Protobuf => recordio::frame(&binary::encode(event)),
-        };
-        if scheduler.stream.send(frame.into()).is_err() {
+        if scheduler.stream.send(record(event, scheduler.encoding)).is_err() {
             tracing::warn!(conn = conn.0, "a scheduler is gone or reads too slowly; its stream is cut off");
             if let Some(scheduler) = self.schedulers.remove(&conn) {
                 scheduler.stream.cut("the scheduler reads too slowly");
@@ -313,10 +312,8 @@ impl EventLoop {
         }
         let mut frames: [Option<Bytes>; 2] = [None, None];
         let lost = self.operators.extract_if(.., |_, operator| {
-            let frame = frames[operator.encoding as usize].get_or_insert_with(|| match operator.encoding {
-                Encoding::Json => recordio::frame(json::to_json(event).as_bytes()).into(),
-                Encoding::Protobuf => recordio::frame(&binary::encode(event)).into(),
-            });
+            let frame = &mut frames[operator.encoding as usize];
+            let frame = frame.get_or_insert_with(|| record(event, operator.encoding));
             operator.stream.send(frame.clone()).is_err()
         });
         for (conn, operator) in lost {
@@ -372,8 +369,10 @@ impl EventLoop {
 /// The heartbeat on operators' streams.
 pub(crate) fn operator_heartbeat(encoding: Encoding) -> Bytes {
     let event = master::Event { r#type: Some(master::event::Type::Heartbeat as i32), ..Default::default() };
-    match encoding {
-        Encoding::Json => recordio::frame(json::to_json(&event).as_bytes()).into(),
-        Encoding::Protobuf => recordio::frame(&binary::encode(&event)).into(),
-    }
+    record(&event, encoding)
+}
+
+/// A message as it goes on a stream.
+fn record<M: prost::Message + prost::Name>(message: &M, encoding: Encoding) -> Bytes {
+    recordio::frame(&operator_views::encode_as(message, encoding)).into()
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, hello};
 use crate::fixture::{Running, start, start_with};
-use crate::raw::{exchange, get, post};
+use crate::raw::{Stream, exchange, get, post, request};
 use crate::scheduler::Scheduler;
 
 /// What the real master's documents look like, by name: members sorted, `s` for a string, `d` for a
@@ -94,6 +94,23 @@ async fn documents_have_the_shape_of_mesos() {
     for call in ["GET_STATE", "GET_ROLES", "GET_MASTER"] {
         let body = json!({"type": call}).to_string();
         check(call, &post(master.address, "/api/v1", &body).await.json());
+    }
+}
+
+#[tokio::test]
+async fn the_state_is_the_same_in_both_encodings() {
+    let master = start().await;
+    let (_agent, _, _scheduler) = running_task(&master).await;
+    for call in ["GET_STATE", "GET_AGENTS", "GET_FRAMEWORKS", "GET_EXECUTORS", "GET_TASKS", "GET_ROLES"] {
+        let body = json!({"type": call}).to_string();
+        let json = post(master.address, "/api/v1", &body).await.body;
+        let headers = [("Content-Type", "application/json"), ("Accept", "application/x-protobuf")];
+        let bytes = request(master.address, "POST", "/api/v1", &headers, body.as_bytes());
+        let binary = Stream::open(master.address, &bytes).await.rest().await;
+        let of_json: v1::master::Response = mesos_proto::json::from_json(json.as_bytes()).unwrap();
+        let of_binary: v1::master::Response = mesos_proto::binary::decode_checked(&binary).unwrap();
+        assert_eq!(of_json, of_binary, "{call}");
+        assert!(of_binary.r#type().as_str_name() == call, "{call}");
     }
 }
 
@@ -282,9 +299,8 @@ async fn state_answers_every_method_and_head_has_no_body() {
 async fn facts_are_told_in_both_encodings() {
     let master = start().await;
     let headers = [("Content-Type", "application/json"), ("Accept", "application/x-protobuf")];
-    let stream =
-        crate::raw::request(master.address, "POST", "/api/v1", &headers, br#"{"type":"GET_VERSION"}"#);
-    let mut stream = crate::raw::Stream::open(master.address, &stream).await;
+    let stream = request(master.address, "POST", "/api/v1", &headers, br#"{"type":"GET_VERSION"}"#);
+    let mut stream = Stream::open(master.address, &stream).await;
     assert_eq!(stream.header("Content-Type"), Some("application/x-protobuf"));
     let answer: v1::master::Response = mesos_proto::binary::decode_checked(&stream.rest().await).unwrap();
     assert_eq!(answer.get_version.unwrap().version_info.version, "1.11.0");
