@@ -15,8 +15,8 @@ use crate::ports;
 pub(crate) enum Reason {
     UnfulfilledRole,
     UnfulfilledConstraint,
-    NoCorrespondingReservationFound,
-    AgentMaintenance,
+    /// 2, `NoCorrespondingReservationFound`, is about volumes, of which there are none yet.
+    AgentMaintenance = 3,
     InsufficientCpus,
     InsufficientMemory,
     InsufficientDisk,
@@ -53,7 +53,7 @@ pub(crate) fn take(
 ) -> Result<Match, Vec<Reason>> {
     let mut reasons = Vec::new();
     if !pool.has_any(roles) {
-        reasons.push(if roles.contains("*") { Reason::UnfulfilledRole } else { reservation_missing(offer) });
+        reasons.push(Reason::UnfulfilledRole);
     }
     if !app.constraints.iter().all(|wanted| constraint::is_met(wanted, offer, others, app.instances)) {
         reasons.push(Reason::UnfulfilledConstraint);
@@ -83,12 +83,6 @@ pub(crate) fn take(
     resources.extend(left.take_ports(&ports));
     *pool = left;
     Ok(Match { resources, ports: ports.into_iter().map(|port| port.port).collect() })
-}
-
-/// Only reserved resources are accepted: there are none of the role at all, or some for others.
-fn reservation_missing(offer: &v1::Offer) -> Reason {
-    let reserved = offer.resources.iter().any(|resource| crate::offer::role_of(resource) != "*");
-    if reserved { Reason::NoCorrespondingReservationFound } else { Reason::UnfulfilledRole }
 }
 
 /// Whether the agent is in a maintenance window.

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api_marathon::EventKind;
-use base::Now;
+use base::{Mono, Now};
 use mesos_proto::v1::scheduler::{Event, event};
 
 use crate::effect::Effect;
@@ -34,6 +34,8 @@ pub(crate) struct Mesos {
     /// Instances of which the master was asked and did not answer yet.
     pub(crate) unanswered: BTreeSet<InstanceId>,
     pause: Duration,
+    /// When the next step of a reconciliation is due; timers of earlier subscriptions mean nothing.
+    due: Mono,
 }
 
 impl Mesos {
@@ -46,6 +48,7 @@ impl Mesos {
             settled: false,
             unanswered: BTreeSet::new(),
             pause: FIRST_PAUSE,
+            due: Mono(0),
         }
     }
 }
@@ -127,7 +130,12 @@ impl Marathon {
             let call = framework::reconcile(tasks.into_iter());
             self.gate.effect(Effect::Send(Box::new(call)));
         }
-        self.timers.set(now.mono + self.mesos.pause, Timer::Reconcile);
+        self.reconcile_later(now);
+    }
+
+    fn reconcile_later(&mut self, now: Now) {
+        self.mesos.due = now.mono + self.mesos.pause;
+        self.timers.set(self.mesos.due, Timer::Reconcile);
     }
 
     /// First everything that is known is asked for until it is answered, then the master is asked for what else there
@@ -135,7 +143,7 @@ impl Marathon {
     ///
     /// Marathon: `SchedulerActions.reconcileTasks`.
     pub(crate) fn on_reconcile_due(&mut self, now: Now) {
-        if !self.mesos.connected {
+        if !self.mesos.connected || self.mesos.due > now.mono {
             return;
         }
         if !self.mesos.settled {
@@ -149,7 +157,7 @@ impl Marathon {
         if self.mesos.unanswered.is_empty() {
             self.gate.effect(Effect::Send(Box::new(framework::reconcile(std::iter::empty()))));
             self.mesos.pause = interval;
-            self.timers.set(now.mono + interval, Timer::Reconcile);
+            self.reconcile_later(now);
         } else {
             self.mesos.pause = (self.mesos.pause * 2).min(interval);
             self.reconcile_unanswered(now);

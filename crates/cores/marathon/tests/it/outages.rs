@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use api_marathon::{AppDefinition, UnreachableStrategy};
 
+use marathon_core::Input;
+use mesos_proto::v1::scheduler::{Event, event};
+
 use crate::world::{World, app, checked, id};
 
 fn with(strategy: UnreachableStrategy) -> World {
@@ -179,4 +182,37 @@ fn kills_are_repeated_until_they_work() {
     assert_eq!(world.running("/web").len(), 1);
     world.settle();
     assert!(world.marathon.deployments().is_empty());
+}
+
+#[test]
+fn the_master_is_asked_from_time_to_time_and_not_more_often_after_many_reconnections() {
+    let mut world = World::new(1);
+    world.put(app("/web", 1));
+    world.settle();
+    for _ in 0..50 {
+        world.reconnect();
+        world.pass(Duration::from_secs(3));
+    }
+    world.pass(Duration::from_secs(20));
+    world.mesos.calls.clear();
+    world.pass(Duration::from_secs(6_100));
+    let asked = world.mesos.calls.iter().filter(|call| *call == "RECONCILE").count();
+    assert!((18..=22).contains(&asked), "by name and for the rest, every ten minutes: {asked}");
+}
+
+#[test]
+fn a_removed_framework_begins_anew() {
+    let mut world = World::new(1);
+    world.put(app("/web", 2));
+    world.settle();
+    world.mesos.tasks.clear();
+    let error = event::Error { message: "Framework has been removed".to_owned() };
+    let kind = Some(event::Type::Error as i32);
+    world.give(Input::Mesos(Box::new(Event { r#type: kind, error: Some(error), ..Event::default() })));
+    assert_eq!(world.marathon.framework_id(), None);
+    let subscribe = world.marathon.subscribe_call().subscribe.expect("a subscription");
+    assert!(subscribe.framework_info.id.is_none());
+    world.reconnect();
+    world.settle();
+    assert_eq!(world.running("/web").len(), 2);
 }
