@@ -67,19 +67,19 @@ async fn run(command: Command) -> Result<(), runtime::BoxError> {
         Command::Version => {}
         Command::Up(arguments) => {
             let config = arguments.config()?;
-            log(Output::Directory(config.dir.join("logs")))?;
-            up::up(config, &Services).await?;
+            let services = log(Output::Directory(config.dir.join("logs")))?;
+            up::up(config, &services).await?;
         }
-        Command::Down { dir } => up::down(&dir, &Services).await?,
+        Command::Down { dir } => up::down(&dir, &Services { logs: None }).await?,
         Command::Master(arguments) => {
             let config = arguments.config();
-            log(for_node(&config.dir))?;
-            up::master_node(config, &Services).await?;
+            let services = log(for_node(&config.dir))?;
+            up::master_node(config, &services).await?;
         }
         Command::Agent(arguments) => {
             let config = arguments.config();
-            log(for_node(&config.dir))?;
-            up::agent_node(config, &Services).await?;
+            let services = log(for_node(&config.dir))?;
+            up::agent_node(config, &services).await?;
         }
         Command::MarathonServer(MarathonArguments { ip, master, dir }) => {
             log(Output::Stderr)?;
@@ -107,7 +107,13 @@ fn for_node(dir: &Path) -> Output {
     }
 }
 
-fn log(output: Output) -> Result<(), telemetry::Error> {
+/// Sends the log there; returns the services, which are to know where it is.
+fn log(output: Output) -> Result<Services, telemetry::Error> {
+    let logs = match &output {
+        Output::Directory(dir) => Some(dir.clone()),
+        Output::Stderr => None,
+    };
     let filter = std::env::var("DCOS_LOG").ok();
-    telemetry::init(output, filter.as_deref())
+    telemetry::init(output, filter.as_deref())?;
+    Ok(Services { logs })
 }

@@ -1,7 +1,7 @@
 //! What the nodes of a cluster consist of.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use admin_router::{Role, Token, Version};
@@ -19,7 +19,10 @@ const RECOVERY_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The services of this program.
 #[derive(Debug)]
-pub(crate) struct Services;
+pub(crate) struct Services {
+    /// The directory of the components' logs, if they have one.
+    pub(crate) logs: Option<PathBuf>,
+}
 
 impl Parts for Services {
     fn master_node(&self, node: &MasterNode) -> Vec<Part> {
@@ -44,6 +47,7 @@ impl Parts for Services {
         agent.attributes = Some(node.attributes.clone());
         agent.public = node.public;
         agent.recovery_timeout = RECOVERY_TIMEOUT;
+        agent.log = self.logs.as_ref().map(|logs| telemetry::path(logs, &node.name));
         let router = router_config(node.ip.into(), admin_router::AGENT_PORT, Role::Agent, "");
         let router = admin_router::Config { token: node.token.clone().map(Token::new), ..router };
         vec![

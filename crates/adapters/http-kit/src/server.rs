@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
-use tracing::{debug, error, warn};
+use tracing::{Instrument, debug, error, warn};
 
 use crate::address::Listener;
 use crate::body::{Body, BodyError};
@@ -159,10 +159,11 @@ pub async fn serve_with(
         match accepted {
             Ok((stream, peer, slot)) => {
                 let server = Arc::clone(&server);
-                connections.spawn(async move {
+                let serve = async move {
                     server.serve(stream, peer).await;
                     drop(slot);
-                });
+                };
+                connections.spawn(serve.in_current_span());
             }
             Err(error) if is_connection_error(&error) => debug!(%address, %error, "a client left at accept"),
             Err(error) => {

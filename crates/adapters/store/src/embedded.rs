@@ -103,8 +103,9 @@ impl Embedded {
     /// [`OpenError::InUse`] names the process that has it open.
     pub async fn open(path: &Path) -> Result<Embedded, OpenError> {
         let lock = lock(path).await?;
-        let path = path.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Embedded::open_locked(path, lock));
+        let (path, span) = (path.to_owned(), tracing::Span::current());
+        let opening =
+            tokio::task::spawn_blocking(move || span.in_scope(|| Embedded::open_locked(path, lock)));
         opening.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 
@@ -130,10 +131,11 @@ impl Embedded {
         let (changed, _) = broadcast::channel(BACKLOG);
         let elections = Arc::<Elections>::default();
         let writer = writer::Writer::new(opened.clone(), queue, elections.clone(), changed.clone(), sequence);
+        let span = tracing::Span::current();
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .stack_size(512 * 1024)
-            .spawn(move || writer.run())
+            .spawn(move || span.in_scope(|| writer.run()))
             .map_err(io)?;
         let shared = Shared {
             requests: Some(requests),

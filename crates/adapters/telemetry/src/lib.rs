@@ -9,7 +9,7 @@ mod file;
 mod sink;
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -80,6 +80,11 @@ pub fn init(output: Output, filter: Option<&str>) -> Result<(), Error> {
         }
     };
     result.map_err(Error::Init)
+}
+
+/// The file that the lines of the component `name` go to with [`Output::Directory`].
+pub fn path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{}.log", sink::file_name(name)))
 }
 
 /// The span of a component's lines. A service's future is to be instrumented with it.

@@ -39,7 +39,7 @@ impl Sink {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let name = if files.len() >= FILES && !files.contains_key(component) { COMMON } else { component };
         if !files.contains_key(name) {
-            let path = self.dir.join(format!("{}.log", file_name(name)));
+            let path = crate::path(&self.dir, name);
             files.insert(name.to_owned(), LogFile::open(&path, MOST).ok());
         }
         if let Some(Some(file)) = files.get_mut(name) {
@@ -50,7 +50,7 @@ impl Sink {
 }
 
 /// A component's name as a file's: `agent 2` is `agent-2`.
-fn file_name(component: &str) -> String {
+pub(crate) fn file_name(component: &str) -> String {
     component.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }
 

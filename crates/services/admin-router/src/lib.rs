@@ -25,6 +25,7 @@ pub use router_core::Version;
 use router_core::{Auth, Site};
 use runtime::Ctx;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::front::Front;
 use crate::routes::Routes;
@@ -109,7 +110,8 @@ pub async fn serve(config: Config, listener: Listener, ctx: Ctx) {
     // A task, so that reading a large state does not hold up connections; it ends with this set.
     let mut followers = JoinSet::new();
     if let Role::Master { mesos, marathon } = config.role {
-        followers.spawn(follow(mesos, marathon, Arc::clone(&routes), client.clone()));
+        let follow = follow(mesos, marathon, Arc::clone(&routes), client.clone());
+        followers.spawn(follow.in_current_span());
     }
     let front = Front::new(routes.tables(), client, config.answer_timeout, shutdown.clone());
     let policy =

@@ -16,6 +16,7 @@ use http_kit::{
     BoxFuture, Handler, Method, Peer, ReadBodyError, Request, Response, StatusCode, header, respond,
 };
 use prost::{Message, Name};
+use tracing::Instrument;
 
 use crate::event_loop::{Inbox, Unavailable};
 use crate::identity::Identity;
@@ -74,7 +75,7 @@ impl Api {
             return refusal(StatusCode::UPGRADE_REQUIRED, reason);
         };
         let (inbox, pulse) = (self.inbox.clone(), self.pulse);
-        tokio::spawn(crate::link::serve(upgrade, pulse, inbox));
+        tokio::spawn(crate::link::serve(upgrade, pulse, inbox).in_current_span());
         http_kit::upgrade::accept(agent_link::UPGRADE)
     }
 }
