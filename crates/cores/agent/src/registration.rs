@@ -12,7 +12,7 @@ pub struct Knowledge {
     pub info: AgentInfo,
     /// Frameworks that have something here.
     pub frameworks: Vec<FrameworkInfo>,
-    /// Executors that live or are being started, with their framework.
+    /// Executors that frameworks brought along and that live or are being started, with their framework.
     pub executors: Vec<(FrameworkId, ExecutorInfo)>,
     /// Tasks that are not over or whose end is not acknowledged.
     pub tasks: Vec<Task>,
@@ -30,7 +30,8 @@ impl Agent {
         };
         for (framework_id, framework) in &self.frameworks {
             for executor in framework.executors.values() {
-                if executor.state != ExecutorState::Terminated {
+                // As in Mesos, those of command tasks go with their tasks: their ends are not told, either.
+                if executor.state != ExecutorState::Terminated && !executor.for_command {
                     knowledge.executors.push((framework_id.clone(), executor.info.clone()));
                 }
                 knowledge.tasks.extend(executor.tasks.values().map(|task| task.task.clone()));
