@@ -61,7 +61,7 @@ impl Marathon {
                 );
             }
         }
-        let record = self.store(&result, after);
+        let record = self.store(&result, after, &in_the_way);
         // Behind the new one: wherever a crash cuts these writes off, one of the deployments is there.
         let reason =
             if change.instead_of.is_some() { "rolled back" } else { "cancelled by another deployment" };
@@ -166,6 +166,7 @@ impl Marathon {
         &mut self,
         result: &DeploymentResult,
         after: BTreeMap<AppId, Option<Arc<AppDefinition>>>,
+        cancelled: &BTreeSet<String>,
     ) -> DeploymentRecord {
         let (mut from, mut to) = (Definitions::new(), Definitions::new());
         let mut mixed = BTreeSet::new();
@@ -189,6 +190,15 @@ impl Marathon {
             }
             to.insert(id, definition);
         }
+        // What the cancelled deployments had begun with other apps is brought to its end, too.
+        for id in self.half_done(cancelled) {
+            let Some(app) = self.apps.get(&id).filter(|_| !changes.contains_key(&id)) else { continue };
+            let Some(current) = &app.current else { continue };
+            changes.insert(id.clone(), (Some(current.version), Some(current.version)));
+            from.insert(id.clone(), Arc::clone(current));
+            to.insert(id.clone(), Arc::clone(current));
+            mixed.insert(id);
+        }
         let record = DeploymentRecord {
             id: result.deployment_id.clone(),
             version: result.version,
@@ -207,6 +217,18 @@ impl Marathon {
             self.drop_old_versions(id, &record);
         }
         record
+    }
+
+    /// The apps of these deployments of which several configurations run.
+    fn half_done(&self, deployments: &BTreeSet<String>) -> Vec<AppId> {
+        let records = deployments.iter().filter_map(|id| self.deployments.get(id));
+        let apps = records.flat_map(|deployment| deployment.record.changes.keys());
+        let is_mixed = |id: &&AppId| {
+            self.apps
+                .get(*id)
+                .is_some_and(|app| app.current.as_ref().is_some_and(|current| app.is_mixed(current)))
+        };
+        apps.filter(is_mixed).cloned().collect()
     }
 
     /// Keeps the newest versions, and those that something still refers to.

@@ -1,5 +1,6 @@
 use api_marathon::{AppDefinition, EventKind, Health};
 use base::{Now, Wall};
+use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, Probe};
 use crate::id::InstanceId;
@@ -8,10 +9,13 @@ use crate::instance::Instance;
 use crate::machine::Marathon;
 use crate::record::Record;
 
+/// Characters kept of why a check failed.
+const MAX_CAUSE: usize = 1024;
+
 /// What one health check found out about one task.
 ///
 /// Marathon: `Health`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CheckState {
     first_success: Option<Wall>,
     last_success: Option<Wall>,
@@ -76,7 +80,7 @@ fn judge(
         return None;
     }
     state.last_failure = Some(now);
-    state.last_failure_cause = Some(cause);
+    state.last_failure_cause = Some(cause.chars().take(MAX_CAUSE).collect());
     state.consecutive_failures = state.consecutive_failures.saturating_add(1);
     Some(check.max_consecutive_failures > 0 && state.consecutive_failures >= check.max_consecutive_failures)
 }

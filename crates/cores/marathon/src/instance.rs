@@ -29,8 +29,9 @@ pub struct Instance {
     pub placement: Option<Placement>,
     /// Whether all health checks are good; `None` while unknown, or without health checks.
     pub healthy: Option<bool>,
-    /// What each health check found out.
-    #[serde(skip)]
+    /// What each health check found out. Kept as it was when the health of the whole last changed, so that after a
+    /// restart routers see no healthy task without results.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) checks: Vec<CheckState>,
     /// The kill under way.
     #[serde(skip)]

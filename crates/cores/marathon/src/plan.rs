@@ -41,9 +41,9 @@ pub(crate) fn plan(from: &Definitions, to: &Definitions, mixed: &BTreeSet<AppId>
     let mut layers: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
     for (id, new) in to {
         let action = match from.get(id) {
+            _ if new.instances > 0 && mixed.contains(id) => ActionName::RestartApplication,
             Some(old) if old.version == new.version => continue,
             _ if new.instances == 0 => ActionName::ScaleApplication,
-            _ if mixed.contains(id) => ActionName::RestartApplication,
             Some(old) if old.config_version() != new.config_version() => ActionName::RestartApplication,
             _ => ActionName::ScaleApplication,
         };

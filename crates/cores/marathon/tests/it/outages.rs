@@ -109,6 +109,9 @@ fn marathon_comes_back_to_the_same_tasks() {
     for _ in 0..20 {
         world.crash();
         assert_eq!(world.marathon.counts(&id("/web")).tasks_healthy, 50, "known before any probe");
+        let results =
+            world.marathon.tasks(&id("/web")).into_iter().flat_map(|task| task.health_check_results);
+        assert_eq!(results.filter(|result| result.alive).count(), 50, "routers go on");
         world.second();
         assert_eq!(world.probes().len(), 50, "probed again");
     }

@@ -137,3 +137,29 @@ fn a_forced_update_in_the_middle_of_another_ends_with_one_version() {
         .collect();
     assert_eq!(commands.len(), 1, "scaling during an update still ends it: {commands:?}");
 }
+
+#[test]
+fn what_a_cancelled_deployment_had_begun_with_other_apps_is_ended_by_its_successor() {
+    let mut world = World::new(1);
+    let both = |cmd: &str| {
+        let app = |name| AppDefinition { cmd: Some(cmd.to_owned()), ..checked(name, 3) };
+        marathon_core::Command::Put { apps: vec![app("/x"), app("/y")], force: false, caller: None }
+    };
+    world.run(both("v1"));
+    world.settle();
+    world.run(both("v2"));
+    world.offer();
+    world.start_all();
+    let v3 = AppDefinition { cmd: Some("v3".to_owned()), ..checked("/x", 3) };
+    world.run(crate::world::put(v3, true));
+    world.settle();
+    world.settle();
+    assert!(world.marathon.deployments().is_empty());
+    let commands = |app: &str| {
+        let command =
+            |task: &String| world.mesos.tasks[task].info.command.as_ref().and_then(|it| it.value.clone());
+        world.running(app).iter().filter_map(command).collect::<Vec<_>>()
+    };
+    assert_eq!(commands("/x"), ["v3", "v3", "v3"]);
+    assert_eq!(commands("/y"), ["v2", "v2", "v2"]);
+}
