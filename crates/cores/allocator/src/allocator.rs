@@ -157,10 +157,7 @@ impl Allocator {
         let Some(framework) = self.frameworks.remove(id) else { return };
         self.filters.remove_framework(id);
         for role in framework.roles.into_keys().chain(framework.former_roles) {
-            assert!(
-                self.shares.amounts_of(&role, id).is_empty(),
-                "framework {id} is removed with nothing left"
-            );
+            assert!(self.shares.has_nothing(&role, id), "framework {id} is removed with nothing left");
             self.leave_role(id, &role);
         }
     }
@@ -417,7 +414,7 @@ impl Allocator {
     /// Leaves a role that a framework is not in any more, once it has nothing of it.
     fn forget_former_role(&mut self, id: &FrameworkId, role: &str) {
         let Some(framework) = self.frameworks.get_mut(id) else { return };
-        if self.shares.amounts_of(role, id).is_empty() && framework.former_roles.remove(role) {
+        if self.shares.has_nothing(role, id) && framework.former_roles.remove(role) {
             self.leave_role(id, role);
         }
     }

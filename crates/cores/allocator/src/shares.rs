@@ -29,7 +29,7 @@ impl Amounts {
         self.0.retain(|_, sum| *sum != Scalar::ZERO);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -69,7 +69,8 @@ pub(crate) struct Shares {
     subtrees: BTreeMap<String, Usage>,
     /// By role, without what is below it.
     roles: BTreeMap<String, Usage>,
-    frameworks: BTreeMap<(String, FrameworkId), Usage>,
+    /// By role and framework.
+    frameworks: BTreeMap<String, BTreeMap<FrameworkId, Usage>>,
     weights: BTreeMap<String, f64>,
 }
 
@@ -88,26 +89,40 @@ impl Shares {
     }
 
     pub(crate) fn charge(&mut self, role: &str, framework: &FrameworkId, resources: &Resources) {
-        for usage in self.affected(role, framework) {
+        self.each_usage(role, framework, |usage| {
             usage.amounts.add(resources);
             usage.times += 1;
-        }
+        });
     }
 
     pub(crate) fn refund(&mut self, role: &str, framework: &FrameworkId, resources: &Resources) {
-        for usage in self.affected(role, framework) {
-            usage.amounts.subtract(resources);
+        self.each_usage(role, framework, |usage| usage.amounts.subtract(resources));
+    }
+
+    /// Changes all usages that what a framework has in a role counts for.
+    fn each_usage(&mut self, role: &str, framework: &FrameworkId, change: impl Fn(&mut Usage)) {
+        let frameworks = entry(&mut self.frameworks, role);
+        match frameworks.get_mut(framework) {
+            Some(usage) => change(usage),
+            None => change(frameworks.entry(framework.clone()).or_default()),
+        }
+        change(entry(&mut self.roles, role));
+        for path in std::iter::once(role).chain(role::ancestors(role)) {
+            change(entry(&mut self.subtrees, path));
         }
     }
 
     /// Forgets how often a framework that has nothing in `role` was served there.
     pub(crate) fn forget_framework(&mut self, role: &str, framework: &FrameworkId) {
-        self.frameworks.remove(&(role.to_owned(), framework.clone()));
+        if let Some(frameworks) = self.frameworks.get_mut(role) {
+            frameworks.remove(framework);
+        }
     }
 
     /// Forgets a role that has no frameworks, and its ancestors that have nothing below them.
     pub(crate) fn forget_role(&mut self, role: &str) {
         self.roles.remove(role);
+        self.frameworks.remove(role);
         for path in std::iter::once(role).chain(role::ancestors(role)) {
             let is_used =
                 self.roles.keys().any(|other| other == path || role::is_strict_subrole(other, path));
@@ -115,23 +130,6 @@ impl Shares {
                 self.subtrees.remove(path);
             }
         }
-    }
-
-    fn affected(&mut self, role: &str, framework: &FrameworkId) -> Vec<&mut Usage> {
-        for path in std::iter::once(role).chain(role::ancestors(role)) {
-            if !self.subtrees.contains_key(path) {
-                self.subtrees.insert(path.to_owned(), Usage::default());
-            }
-        }
-        let mut affected = Vec::with_capacity(4);
-        affected.push(self.frameworks.entry((role.to_owned(), framework.clone())).or_default());
-        affected.push(self.roles.entry(role.to_owned()).or_default());
-        for (path, usage) in &mut self.subtrees {
-            if path == role || role::is_strict_subrole(role, path) {
-                affected.push(usage);
-            }
-        }
-        affected
     }
 
     /// The order of two roles: that of the subtrees in which they part. A role itself and the roles below
@@ -156,22 +154,30 @@ impl Shares {
     /// The order of two frameworks within a role.
     pub(crate) fn compare_frameworks(&self, role: &str, a: &FrameworkId, b: &FrameworkId) -> Ordering {
         let rank = |id: &FrameworkId| {
-            let usage = self.frameworks.get(&(role.to_owned(), id.clone()));
+            let usage = self.frameworks.get(role).and_then(|frameworks| frameworks.get(id));
             usage.map_or((0.0, 0), |usage| usage.rank(&self.all, 1.0))
         };
         by_rank(rank(a), rank(b)).then_with(|| a.cmp(b))
     }
 
-    /// What is charged to a framework in a role.
-    pub(crate) fn amounts_of(&self, role: &str, framework: &FrameworkId) -> Amounts {
-        let usage = self.frameworks.get(&(role.to_owned(), framework.clone()));
-        usage.map_or_else(Amounts::default, |usage| usage.amounts.clone())
+    /// Whether a framework has nothing in a role.
+    pub(crate) fn has_nothing(&self, role: &str, framework: &FrameworkId) -> bool {
+        let usage = self.frameworks.get(role).and_then(|frameworks| frameworks.get(framework));
+        usage.is_none_or(|usage| usage.amounts.is_empty())
     }
 
     /// The dominant share of a role without what is below it.
     pub(crate) fn share_of(&self, role: &str) -> f64 {
         self.roles.get(role).map_or(0.0, |usage| usage.amounts.dominant_share(&self.all))
     }
+}
+
+/// The entry of `key`, made if it is missing; allocates only then.
+fn entry<'a, V: Default>(map: &'a mut BTreeMap<String, V>, key: &str) -> &'a mut V {
+    if !map.contains_key(key) {
+        map.insert(key.to_owned(), V::default());
+    }
+    map.get_mut(key).expect("it was there or was made")
 }
 
 /// The highest subtrees that hold the one role but not the other; `None` for a role above the other, which
