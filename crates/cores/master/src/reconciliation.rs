@@ -13,7 +13,7 @@ use resources::{Resources, WireForm};
 use crate::framework::roles;
 use crate::input::ConnId;
 use crate::master::Master;
-use crate::message::{self, event};
+use crate::message::{self, event, published};
 use crate::registry;
 use crate::task::{Task, is_terminal};
 use crate::turn::Turn;
@@ -170,16 +170,18 @@ impl Master {
             self.agent_conns.remove(&old);
             turn.close(old);
         }
-        if has_new_info {
-            let info = self.agents[id].info.clone();
-            self.persist(turn, vec![registry::put_agent(id, &info, None)]);
-        }
         if has_new_total {
             self.rescind_offers_of_agent(turn, id);
             if let Some(agent) = self.agents.get_mut(id) {
                 agent.total.clone_from(&new_total);
             }
             self.allocator.set_agent_total(id, new_total);
+        }
+        if has_new_info {
+            // Mesos tells nobody, but who routes to agents has to know.
+            let info = self.agents[id].info.clone();
+            self.persist(turn, vec![registry::put_agent(id, &info, None)]);
+            turn.publish(published::agent_added(self.agents[id].view()));
         }
         self.welcome(turn, id, conn, hello);
         let brought = self.sort_out(turn, hello);

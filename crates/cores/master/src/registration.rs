@@ -110,10 +110,15 @@ impl Master {
         let info = hello.agent.get_or_insert_with(AgentInfo::default);
         info.id = Some(message::agent_id(&id));
         // An agent that lost its state is a new one; what ran under the old id at this address is gone.
-        let same_address =
-            |agent: &&Agent| agent.info.hostname == info.hostname && agent.info.port == info.port;
-        let old: Vec<AgentId> =
-            self.agents.values().filter(same_address).map(|agent| agent.id.clone()).collect();
+        let (hostname, port) = (info.hostname.clone(), info.port);
+        let same_address = |info: &AgentInfo| info.hostname == hostname && info.port == port;
+        let registered = self.agents.values().map(|agent| (&agent.id, &agent.info));
+        let recovered = self.recovered_agents.iter().map(|(id, agent)| (id, &agent.info));
+        let old: Vec<AgentId> = registered
+            .chain(recovered)
+            .filter(|(_, info)| same_address(info))
+            .map(|(id, _)| id.clone())
+            .collect();
         self.admit_durably(turn, id, conn, hello, false);
         for id in old {
             self.depart(

@@ -285,6 +285,12 @@ fn an_agent_without_its_state_replaces_the_one_at_its_address() {
     assert_eq!(updates(&cluster.take_events(&framework)), [text]);
     assert_eq!(cluster.registry.keys().collect::<Vec<_>>(), ["agents/m-S1"]);
     assert_eq!(cluster.master.agents().count(), 1);
+
+    // The same when the master does not know more of the old one than its address.
+    let mut cluster = Cluster::recover(config(), cluster.registry);
+    cluster.agent("host", AGENT);
+    assert_eq!(cluster.master.recovered_agents().count(), 0);
+    assert_eq!(cluster.registry.keys().collect::<Vec<_>>(), ["agents/m-S0"]);
 }
 
 #[test]
