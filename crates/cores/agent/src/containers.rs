@@ -22,7 +22,9 @@ impl Agent {
             return;
         }
         executor.process = Some(process);
-        out.push(Effect::Persist(Record::Process { run: executor.run.clone(), process }));
+        let run = executor.run.clone();
+        out.push(Effect::Persist(Record::Process { run: run.clone(), process }));
+        self.deliver(&run.framework_id, &run.executor_id, out);
     }
 
     pub(crate) fn container_launch_failed(

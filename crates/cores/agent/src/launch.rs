@@ -149,7 +149,8 @@ impl Agent {
         }
     }
 
-    /// Sends an executor the tasks that wait for it, if it is subscribed.
+    /// Sends an executor the tasks that wait for it, if it is subscribed and its process is recorded: a
+    /// quick executor subscribes before its launch is told.
     pub(crate) fn deliver(
         &mut self,
         framework_id: &FrameworkId,
@@ -161,7 +162,7 @@ impl Agent {
         else {
             return;
         };
-        if executor.queue.is_empty() {
+        if executor.process.is_none() || executor.queue.is_empty() {
             return;
         }
         if !executor.for_command {

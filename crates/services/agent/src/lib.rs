@@ -39,6 +39,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use agent_core::{Agent, Input, Process};
 use base::{AgentId, ContainerId, Rng};
@@ -52,6 +53,9 @@ pub use config::{Config, Isolation};
 pub use end::end_all_tasks;
 pub use meta::MetaError;
 
+/// How long an address that is taken is tried, and how often.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+const BIND_PAUSE: Duration = Duration::from_millis(20);
 /// Completed executors of each framework that are remembered over a restart.
 const HISTORY: usize = 150;
 
@@ -109,7 +113,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let config = Arc::new(settle(config)?);
     let boot_id = host::boot_id().map_err(Error::BootId)?;
     let containers = set_up_containers(&config)?;
-    let tcp = Listener::bind(&Address::Tcp(SocketAddr::new(config.ip.into(), config.port))).await?;
+    let tcp = bind(&Address::Tcp(SocketAddr::new(config.ip.into(), config.port))).await?;
     let port = match tcp.address() {
         Address::Tcp(address) => address.port(),
         Address::Unix(_) => config.port,
@@ -167,8 +171,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     // The servers go when the event loop has: executors' last words are heard until then.
     let (loop_ended, ended) = runtime::Shutdown::new();
     let serving = async {
-        let limits =
-            ServerConfig { head_timeout: std::time::Duration::from_secs(60), ..ServerConfig::default() };
+        let limits = ServerConfig { head_timeout: Duration::from_secs(60), ..ServerConfig::default() };
         tokio::join!(
             serve(tcp, operators, until(ended.clone())),
             serve_with(socket, executors, limits, until(ended.clone())),
@@ -219,12 +222,26 @@ fn set_up_containers(config: &Config) -> Result<Containers, Error> {
     Ok(containers)
 }
 
+/// Binds an address. One that is taken is tried for a while: a child that an earlier run was just forking
+/// holds it until it executes its program.
+async fn bind(address: &Address) -> Result<Listener, Error> {
+    let patience = tokio::time::Instant::now() + BIND_PATIENCE;
+    loop {
+        match Listener::bind(address).await {
+            Err(error) if error.is_taken() && tokio::time::Instant::now() < patience => {
+                tokio::time::sleep(BIND_PAUSE).await;
+            }
+            bound => return Ok(bound?),
+        }
+    }
+}
+
 /// The executors' socket. An earlier run's file is replaced. Tasks of all users connect to it, so that
 /// everybody may.
 async fn bind_socket(config: &Config) -> Result<Listener, Error> {
     use std::os::unix::fs::PermissionsExt;
     let path = config.socket_path();
-    let listener = Listener::bind(&Address::Unix(path.clone())).await?;
+    let listener = bind(&Address::Unix(path.clone())).await?;
     let everybody = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(&path, everybody).map_err(|source| Error::Directory { path, source })?;
     Ok(listener)

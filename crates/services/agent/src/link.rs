@@ -1,7 +1,7 @@
 //! The connection to the master: asked for, upgraded, kept alive, made again when it is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use agent_core::{Input, Knowledge};
@@ -17,7 +17,7 @@ use crate::Config;
 use crate::mailbox::{Command, Mailbox, Stopping};
 use crate::state::CAPABILITIES;
 
-/// Frames that may wait for the master. If there are more it is cut off, and told everything again.
+/// Frames that may wait for the master before messages, which nobody promised to deliver, are dropped.
 const BACKLOG: usize = 4096;
 /// How long the master may take from the request to its Welcome.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,16 +28,28 @@ const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 const DEFAULT_SILENCE: Duration = Duration::from_secs(75);
 
 /// The way to the master. Dropping it closes the connection after what was sent.
+///
+/// What waits in it is bounded by what it says: at most one update of each task and one retry of it each
+/// 10 s until the silence of a master that does not read ends the connection; and messages only while
+/// there is room.
 #[derive(Debug)]
-pub(crate) struct LinkSender(mpsc::Sender<Body>);
+pub(crate) struct LinkSender {
+    frames: mpsc::UnboundedSender<Body>,
+    waiting: Arc<AtomicUsize>,
+}
 
-/// The master does not read, or is gone.
+/// The connection is over.
 #[derive(Debug)]
-pub(crate) struct LinkFull;
+pub(crate) struct LinkGone;
 
 impl LinkSender {
-    pub(crate) fn send(&self, body: Body) -> Result<(), LinkFull> {
-        self.0.try_send(body).map_err(|_| LinkFull)
+    pub(crate) fn send(&self, body: Body) -> Result<(), LinkGone> {
+        let waiting = self.waiting.fetch_add(1, Ordering::AcqRel);
+        if waiting >= BACKLOG && matches!(body, Body::ExecutorMessage(_)) {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            return Ok(());
+        }
+        self.frames.send(body).map_err(|_| LinkGone)
     }
 }
 
@@ -129,10 +141,12 @@ async fn serve(
     *welcomed = true;
     tracing::info!(master = %config.master, agent_id = agent_id(&welcome), "registered");
     let pulse = Pulse::of(&welcome);
-    let (sender, queue) = mpsc::channel(BACKLOG);
+    let (frames, queue) = mpsc::unbounded_channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let sender = LinkSender { frames, waiting: Arc::clone(&waiting) };
     let registered = Input::Registered { agent_id: AgentId::new(agent_id(&welcome)) };
-    mailbox.send(Command::Linked(LinkSender(sender), registered)).await?;
-    let mut outgoing = Outgoing { write, queue, seq: 1, received: incoming.received.clone() };
+    mailbox.send(Command::Linked(sender, registered)).await?;
+    let mut outgoing = Outgoing { write, queue, waiting, seq: 1, received: incoming.received.clone() };
     tokio::select! {
         lost = outgoing.run(pulse) => Err(lost),
         lost = listen(&mut incoming, pulse, mailbox) => lost,
@@ -313,7 +327,8 @@ impl Incoming {
 
 struct Outgoing {
     write: WriteHalf<Upgraded>,
-    queue: mpsc::Receiver<Body>,
+    queue: mpsc::UnboundedReceiver<Body>,
+    waiting: Arc<AtomicUsize>,
     seq: u64,
     received: Arc<Received>,
 }
@@ -366,6 +381,7 @@ impl Outgoing {
     }
 
     fn append(&mut self, body: Body, ack: u64, bytes: &mut Vec<u8>) {
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
         self.seq += 1;
         bytes.extend_from_slice(&agent_link::encode(&Frame { seq: self.seq, ack, body: Some(body) }));
     }

@@ -78,7 +78,16 @@ impl Story {
         self.tell(Input::ContainerLaunched { container_id: container_id.clone(), process });
     }
 
+    /// The executor subscribes; its container runs for sure by then.
     fn subscribe(&mut self, id: &str, connection: u64, tasks: &[&str]) {
+        let executor = self.agent.executor(&FrameworkId::new(FRAMEWORK), &id.into()).unwrap();
+        if executor.process().is_none() {
+            self.launched(&executor.container_id().clone());
+        }
+        self.subscribe_early(id, connection, tasks);
+    }
+
+    fn subscribe_early(&mut self, id: &str, connection: u64, tasks: &[&str]) {
         self.tell(Input::Subscribe {
             connection: ConnectionId(connection),
             framework_id: FrameworkId::new(FRAMEWORK),
@@ -174,6 +183,17 @@ fn a_task_is_recorded_before_it_is_launched_and_sent_once() {
     story.say("t", TaskState::TaskRunning, 1, "", None);
     assert_eq!(story.events(), [event::Type::Acknowledged], "acknowledged again");
     assert!(story.forwarded().is_empty(), "and not forwarded again");
+}
+
+#[test]
+fn an_executor_quicker_than_its_launch_waits_for_its_task() {
+    let mut story = Story::registered();
+    let container_id = story.run(task("t")).unwrap().run.container_id;
+    story.subscribe_early("t", 1, &[]);
+    assert_eq!(story.events(), [event::Type::Subscribed]);
+    story.launched(&container_id);
+    assert!(matches!(story.out[0], Effect::Persist(Record::Process { .. })));
+    assert_eq!(story.events(), [event::Type::Launch]);
 }
 
 #[test]

@@ -268,7 +268,11 @@ impl World {
             self.tell(Input::ContainerLaunchFailed { container_id, message: "no luck".into() });
             return;
         }
+        let run = launch.run.clone();
         let process = self.start(launch);
+        if self.rng.below(3) == 0 {
+            self.subscribe(&container_id, &run.framework_id, &run.executor_id);
+        }
         self.tell(Input::ContainerLaunched { container_id, process });
     }
 

@@ -5,7 +5,7 @@ use mesos_proto::v1::TaskState;
 use serde_json::Value;
 
 use crate::master::{FRAMEWORK, Master, task};
-use crate::node::{Dir, Node, config};
+use crate::node::{Dir, Node, config, eventually};
 
 fn text(response: &Fetched) -> String {
     String::from_utf8(response.body().to_vec()).unwrap()
@@ -160,6 +160,8 @@ async fn a_running_task_is_shown() {
     let mut session = master.session().await;
     session.run(task("t", "echo hello; sleep 1000"));
     session.until("t", TaskState::TaskRunning).await;
+    let stdout = format!("/files/read?path=/frameworks/{FRAMEWORK}/executors/t/runs/latest/stdout&offset=0");
+    eventually("it says hello", async || node.json(&stdout).await["data"] == "hello\n").await;
     let state = node.json("/state").await;
     let framework = &state["frameworks"][0];
     assert_eq!(framework["id"], FRAMEWORK);

@@ -1,6 +1,6 @@
 //! An agent in this process, with a directory of its own.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -61,8 +61,7 @@ fn program() -> PathBuf {
 
 pub(crate) fn config(dir: &Dir, master: &Master) -> Config {
     let program = program();
-    let mut config = Config::new([127, 0, 0, 1].into(), master.address, dir.0.clone());
-    config.port = free_port();
+    let mut config = Config::new(own_address(), master.address, dir.0.clone());
     config.resources = Some("cpus:8;mem:4096;disk:1000;ports:[31000-31099]".into());
     config.cgroup_root = Path::new("dcos-test").join(dir.0.file_name().unwrap());
     config.helper = vec![program.clone().into(), "container-init".into()];
@@ -71,8 +70,12 @@ pub(crate) fn config(dir: &Dir, master: &Master) -> Config {
     config
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// An address that no other agent of any test has, so that it can be taken again after a restart.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(2);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let last = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ipv4Addr::new(127, 100 + high % 100, low, u8::try_from(last).expect("there are few tests"))
 }
 
 impl Node {

@@ -118,16 +118,13 @@ async fn an_agent_killed_while_it_launches_loses_no_task() {
             }
         }
     }
-    let alive = pids(&node).await;
-    let known = node.json("/state").await;
-    let executors =
-        known["frameworks"].as_array().unwrap().iter().map(|f| f["executors"].as_array().unwrap().len());
-    assert_eq!(
-        executors.sum::<usize>(),
-        alive.len(),
-        "each executor has its container and the other way round"
-    );
-    eventually("no container without an executor", async || node.containers_left() == alive.len()).await;
+    eventually("each executor has its container and the other way round", async || {
+        let state = node.json("/state").await;
+        let frameworks = state["frameworks"].as_array().unwrap();
+        let executors: usize = frameworks.iter().map(|f| f["executors"].as_array().unwrap().len()).sum();
+        executors == pids(&node).await.len() && executors == node.containers_left()
+    })
+    .await;
     node.stop().await;
 }
 
@@ -145,4 +142,24 @@ async fn all_tasks_end_with_the_agent_if_that_is_wanted() {
     }
     drop(session);
     assert_eq!(agent::end_all_tasks(&dir.0).await.unwrap(), 0, "nothing was left to end");
+}
+
+#[tokio::test]
+async fn a_burst_of_ends_gets_through() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let mut config = config(&dir, &master);
+    config.update_retry = (Duration::from_secs(60), Duration::from_secs(60));
+    let node = Node::start(config).await;
+    let mut session = master.session().await;
+    // Refused tasks: each is one update, and none needs a container.
+    let ids: Vec<String> = (0..6000).map(|n| format!("bad/{n}")).collect();
+    ids.iter().for_each(|id| session.run(task(id, "true")));
+    session.update(ids.last().unwrap()).await;
+    drop(session);
+    // All are told again, at once, in a single session.
+    let mut session = master.session().await;
+    for id in &ids {
+        session.until(id, TaskState::TaskError).await;
+    }
+    node.stop().await;
 }

@@ -20,7 +20,7 @@ async fn a_command_runs_and_leaves_nothing() {
     assert_eq!(running.executor_id.as_ref().unwrap().value, "t1");
     let container = running.container_status.as_ref().unwrap();
     assert!(container.executor_pid.is_some());
-    assert_eq!(container.network_infos[0].ip_addresses[0].ip_address(), "127.0.0.1");
+    assert_eq!(container.network_infos[0].ip_addresses[0].ip_address(), node.address.ip().to_string());
     session.until("t1", TaskState::TaskFinished).await;
     let latest = format!("/files/read?path=/frameworks/{FRAMEWORK}/executors/t1/runs/latest");
     let stdout = node.json(&format!("{latest}/stdout&offset=0")).await;
