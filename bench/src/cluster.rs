@@ -74,13 +74,13 @@ pub(crate) fn memory_per_task(program: &Path, table: &mut Table) {
         (cluster.get("/marathon/v2/apps//sleepers")["app"]["tasksRunning"] == TASKS).then_some(())
     });
     rest(Duration::from_secs(3));
-    let executors: u64 = testkit::running("executor")
+    let below = descendants(cluster.pid());
+    let executors: u64 = below
         .iter()
-        .filter(|process| process.command.contains("dcos") && process.pid != cluster.pid())
+        .filter(|process| !process.command.starts_with("sleep"))
         .filter_map(|process| pss_kib(process.pid))
         .sum();
     let control = pss_kib(cluster.pid()).unwrap_or_default().saturating_sub(before);
-    let below = descendants(cluster.pid()).len();
     table.figure("memory (PSS) of the executor, a task", "MiB", executors as f64 / 1024.0 / TASKS as f64, "");
     table.figure(
         "memory (PSS) beyond the task itself, a task",
@@ -88,7 +88,7 @@ pub(crate) fn memory_per_task(program: &Path, table: &mut Table) {
         (executors + control) as f64 / 1024.0 / TASKS as f64,
         "<= 3 MB",
     );
-    table.figure("processes that dcos up has below itself", "", below as f64, "");
+    table.figure("processes that dcos up has below itself", "", below.len() as f64, "");
 }
 
 /// User and system time of a process in ticks of 10 ms.
