@@ -22,7 +22,13 @@ impl Ranges {
     pub fn from_intervals(intervals: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut sorted: Vec<_> = intervals.into_iter().filter(|(begin, end)| begin <= end).collect();
         sorted.sort_unstable();
-        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
+        Self::coalesce(sorted)
+    }
+
+    /// The union of closed intervals in ascending order of their begins.
+    fn coalesce(sorted: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let sorted = sorted.into_iter();
+        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(sorted.size_hint().0);
         for (begin, end) in sorted {
             match merged.last_mut() {
                 Some(last) if begin <= last.1.saturating_add(1) => last.1 = last.1.max(end),
@@ -69,7 +75,12 @@ impl Ranges {
 
     /// The numbers that are in one or the other.
     pub fn union(&self, other: &Ranges) -> Ranges {
-        Self::from_intervals(self.0.iter().chain(&other.0).copied())
+        let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
+        Self::coalesce(std::iter::from_fn(|| match (a.peek(), b.peek()) {
+            (Some(first), Some(second)) if second < first => b.next().copied(),
+            (Some(_), _) => a.next().copied(),
+            (None, _) => b.next().copied(),
+        }))
     }
 
     /// The numbers that are in both.
