@@ -32,8 +32,17 @@ impl Master {
         subscribe: Subscribe,
         principal: Option<String>,
     ) {
-        turn.reply(conn, Reply::Streaming);
         let mut info = subscribe.framework_info;
+        if let (Some(proved), Some(said)) = (&principal, &info.principal)
+            && proved != said
+        {
+            let text = format!(
+                "Failed to validate scheduler::Call: Authenticated principal '{proved}' does not match \
+                 principal '{said}' set in `FrameworkInfo`"
+            );
+            return turn.reply(conn, Reply::BadRequest(text));
+        }
+        turn.reply(conn, Reply::Streaming);
         info.principal = info.principal.or(principal);
         let id =
             info.id.as_ref().map(|id| id.value.as_str()).filter(|id| !id.is_empty()).map(FrameworkId::from);

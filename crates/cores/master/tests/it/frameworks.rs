@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use agent_link::Body;
-use master_core::{Input, OperatorCall, Reply};
+use master_core::{Effect, Input, OperatorCall, Reply};
 use mesos_proto::v1::master::event::Type as Published;
 
 use crate::cluster::{AWARE, Cluster, Framework, OLD, config, task};
@@ -286,4 +286,33 @@ fn updates_of_frameworks() {
     assert!(events[0].starts_with(r#"{"type":"RESCIND""#), "the role was left: {events:?}");
     assert!(events[1].contains(r#""allocation_info":{"role":"silver"}"#));
     assert_eq!(cluster.published.last().unwrap().r#type(), Published::FrameworkUpdated);
+}
+
+#[test]
+fn who_proved_to_be_somebody_cannot_be_somebody_else() {
+    let mut cluster = Cluster::new();
+    let mut subscribe = |said: &str, proved: &str| {
+        let info = AWARE.replacen('{', &format!(r#"{{"principal":"{said}","#), 1);
+        let call = format!(r#"{{"type":"SUBSCRIBE","subscribe":{{"framework_info":{info}}}}}"#);
+        let call = Box::new(mesos_proto::json::from_json(call.as_bytes()).unwrap());
+        let conn = cluster.conn();
+        let (stream_id, principal) = (Some("s".to_owned()), Some(proved.to_owned()));
+        let mut out = Vec::new();
+        let input = Input::SchedulerCall { conn, call, stream_id, principal };
+        cluster.master.handle(cluster.now, input, &mut out);
+        cluster.master.check();
+        match out.swap_remove(0) {
+            Effect::Reply { reply, .. } => reply,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(subscribe("a", "a"), Reply::Streaming);
+    assert_eq!(
+        subscribe("a", "b"),
+        Reply::BadRequest(
+            "Failed to validate scheduler::Call: Authenticated principal 'b' does not match principal 'a' set in \
+             `FrameworkInfo`"
+                .to_owned()
+        )
+    );
 }
