@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use base::Auth;
 use clap::{Args, Parser, Subcommand};
 use up::{AgentConfig, MasterConfig, Subnet};
 
@@ -64,7 +65,7 @@ pub(crate) struct UpArguments {
     /// End all tasks when the cluster stops
     #[arg(long)]
     kill_tasks: bool,
-    /// Make Admin Router demand a token
+    /// Demand a token, which is made and kept in the directory
     #[arg(long)]
     auth: bool,
 }
@@ -86,7 +87,7 @@ pub(crate) struct MasterArguments {
     /// The node's directory
     #[arg(long, default_value_os_t = up::default_dir("master"))]
     dir: PathBuf,
-    /// Make Admin Router demand a token
+    /// Demand a token, which is made and kept in the directory
     #[arg(long)]
     auth: bool,
 }
@@ -118,6 +119,14 @@ pub(crate) struct AgentArguments {
     /// Its attributes, like "rack:a;zone:b"
     #[arg(long, default_value = "")]
     attributes: String,
+    /// The file with the cluster's token, if the master demands one
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+}
+
+/// The token in that file, if one is named.
+pub(crate) fn auth(token_file: Option<&Path>) -> Result<Auth, up::Error> {
+    token_file.map_or_else(|| Ok(Auth::default()), up::read_token)
 }
 
 fn master_address(text: &str) -> Result<SocketAddr, String> {
@@ -127,10 +136,10 @@ fn master_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl AgentArguments {
-    pub(crate) fn config(self) -> AgentConfig {
-        let AgentArguments { master, ip, dir, public, resources, attributes } = self;
-        let version = VERSION.to_owned();
-        AgentConfig { master, ip, dir, public, resources, attributes, version }
+    pub(crate) fn config(self) -> Result<AgentConfig, up::Error> {
+        let AgentArguments { master, ip, dir, public, resources, attributes, token_file } = self;
+        let (auth, version) = (auth(token_file.as_deref())?, VERSION.to_owned());
+        Ok(AgentConfig { master, ip, dir, public, resources, attributes, auth, version })
     }
 }
 
@@ -145,6 +154,9 @@ pub(crate) struct MarathonArguments {
     /// The directory of its state
     #[arg(long, default_value_os_t = up::default_dir("marathon-server"))]
     pub(crate) dir: PathBuf,
+    /// The file with the cluster's token, if the master demands one
+    #[arg(long)]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -161,4 +173,7 @@ pub(crate) struct RouterArguments {
     /// The address and port of Marathon
     #[arg(long, requires = "mesos")]
     pub(crate) marathon: Option<SocketAddr>,
+    /// The file with the cluster's token, if one is demanded
+    #[arg(long)]
+    pub(crate) token_file: Option<PathBuf>,
 }

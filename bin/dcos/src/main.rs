@@ -77,21 +77,23 @@ async fn run(command: Command) -> Result<(), runtime::BoxError> {
             up::master_node(config, &services).await?;
         }
         Command::Agent(arguments) => {
-            let config = arguments.config();
+            let config = arguments.config()?;
             let services = log(for_node(&config.dir))?;
             up::agent_node(config, &services).await?;
         }
-        Command::MarathonServer(MarathonArguments { ip, master, dir }) => {
+        Command::MarathonServer(MarathonArguments { ip, master, dir, token_file }) => {
             log(Output::Stderr)?;
-            up::single(parts::marathon(parts::marathon_config(ip, master, &dir))).await?;
+            let auth = arguments::auth(token_file.as_deref())?;
+            up::single(parts::marathon(parts::marathon_config(ip, master, &dir, &auth))).await?;
         }
-        Command::AdminRouter(RouterArguments { ip, port, mesos, marathon }) => {
+        Command::AdminRouter(RouterArguments { ip, port, mesos, marathon, token_file }) => {
             log(Output::Stderr)?;
             let (role, usual) = match (mesos, marathon) {
                 (Some(mesos), Some(marathon)) => (Role::Master { mesos, marathon }, 80),
                 _ => (Role::Agent, admin_router::AGENT_PORT),
             };
-            let config = parts::router_config(ip, port.unwrap_or(usual), role, "");
+            let auth = arguments::auth(token_file.as_deref())?;
+            let config = parts::router_config(ip, port.unwrap_or(usual), role, "", &auth);
             up::single(parts::admin_router("admin-router", config)).await?;
         }
     }

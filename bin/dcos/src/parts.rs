@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use admin_router::{Role, Token, Version};
+use admin_router::{Role, Version};
+use base::Auth;
 use runtime::{BoxError, Component, Ctx};
 use tracing::Instrument;
 use up::{AgentNode, EndTasks, MasterNode, Part, Parts};
@@ -28,11 +29,11 @@ impl Parts for Services {
     fn master_node(&self, node: &MasterNode) -> Vec<Part> {
         let mut master = master::Config::new(node.ip, node.dir.join("mesos"));
         master.cluster = Some(node.cluster_id.clone());
+        master.auth.clone_from(&node.auth);
         let mesos = SocketAddr::from((node.ip, master.port));
-        let marathon = marathon_config(node.ip.into(), mesos, &node.dir);
+        let marathon = marathon_config(node.ip.into(), mesos, &node.dir, &node.auth);
         let role = Role::Master { mesos, marathon: SocketAddr::new(marathon.ip, marathon.port) };
-        let router = router_config(node.ip.into(), node.router_port, role, &node.cluster_id);
-        let router = admin_router::Config { token: node.token.clone().map(Token::new), ..router };
+        let router = router_config(node.ip.into(), node.router_port, role, &node.cluster_id, &node.auth);
         vec![
             part("mesos-master", node.ip.into(), master.port, master, master::run),
             self::marathon(marathon),
@@ -48,8 +49,8 @@ impl Parts for Services {
         agent.public = node.public;
         agent.recovery_timeout = RECOVERY_TIMEOUT;
         agent.log = self.logs.as_ref().map(|logs| telemetry::path(logs, &node.name));
-        let router = router_config(node.ip.into(), admin_router::AGENT_PORT, Role::Agent, "");
-        let router = admin_router::Config { token: node.token.clone().map(Token::new), ..router };
+        agent.auth.clone_from(&node.auth);
+        let router = router_config(node.ip.into(), admin_router::AGENT_PORT, Role::Agent, "", &node.auth);
         vec![
             part(&node.name, node.ip.into(), agent.port, agent, agent::run),
             self::admin_router(&format!("{} admin-router", node.name), router),
@@ -72,10 +73,11 @@ impl Parts for Services {
 }
 
 /// Marathon with the settings that follow from the node. Without root all tasks are this user's.
-pub(crate) fn marathon_config(ip: IpAddr, master: SocketAddr, dir: &Path) -> marathon::Config {
+pub(crate) fn marathon_config(ip: IpAddr, master: SocketAddr, dir: &Path, auth: &Auth) -> marathon::Config {
     let mut config = marathon::Config::new(ip, master, dir.join("marathon"));
     config.core.user = host::User::current().name;
     config.core.hostname = ip.to_string();
+    config.auth.clone_from(auth);
     config
 }
 
@@ -84,8 +86,14 @@ pub(crate) fn marathon(config: marathon::Config) -> Part {
     part("marathon", config.ip, config.port, config, marathon::run)
 }
 
-/// Admin Router without a token.
-pub(crate) fn router_config(ip: IpAddr, port: u16, role: Role, cluster_id: &str) -> admin_router::Config {
+/// Admin Router with the settings that follow from the node.
+pub(crate) fn router_config(
+    ip: IpAddr,
+    port: u16,
+    role: Role,
+    cluster_id: &str,
+    auth: &Auth,
+) -> admin_router::Config {
     admin_router::Config {
         ip,
         port,
@@ -97,7 +105,7 @@ pub(crate) fn router_config(ip: IpAddr, port: u16, role: Role, cluster_id: &str)
             bootstrap_id: String::new(),
         },
         cluster_id: cluster_id.to_owned(),
-        token: None,
+        auth: auth.clone(),
         domains: vec!["mesos".to_owned()],
         answer_timeout: ANSWER_TIMEOUT,
     }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use testkit::{Cluster, Options};
+use testkit::{Cluster, Options, eventually};
 
 use crate::apps::DCOS;
 
@@ -41,17 +41,38 @@ fn every_component_says_that_it_answers_and_then_ready_is_said_once() {
 }
 
 #[test]
-fn with_auth_the_token_opens_admin_router() {
+fn with_auth_every_door_asks_for_the_token() {
     let options = Options { arguments: vec!["--auth".to_owned()], ..Options::default() };
     let cluster = Cluster::start(DCOS, options);
     let path = cluster.dir().join("token");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let token = std::fs::read_to_string(&path).unwrap();
-    let check = |headers: &[(&str, &str)], status| {
-        let answer = testkit::request(cluster.router(), "GET", "/mesos/slaves", headers, None).unwrap();
-        assert_eq!(answer.status, status, "{headers:?}: {}", answer.text());
-    };
-    check(&[], 401);
-    check(&[("Authorization", "token=0000")], 401);
-    check(&[("Authorization", &format!("token={}", token.trim()))], 200);
+    let token = format!("token={}", token.trim());
+    let cookie = token.replace("token=", "dcos-acs-auth-cookie=");
+    let doors = [
+        (cluster.router(), "/mesos/slaves"),
+        (cluster.router(), "/marathon/v2/info"),
+        (cluster.at(1, 5050), "/slaves"),
+        (cluster.at(1, 8080), "/v2/info"),
+        (cluster.at(2, 5051), "/state"),
+    ];
+    for (address, path) in doors {
+        let check = |headers: &[(&str, &str)], status| {
+            let answer = testkit::request(address, "GET", path, headers, None).unwrap();
+            assert_eq!(answer.status, status, "{address}{path} with {headers:?}: {}", answer.text());
+        };
+        check(&[], 401);
+        check(&[("Authorization", "token=0000")], 401);
+        check(&[("Authorization", &token)], 200);
+        check(&[("Cookie", &cookie)], 200);
+    }
+    let app = br#"{"id":"/guarded","cmd":"exec sleep 3600","cpus":0.01,"mem":32}"#;
+    let shown = [("Authorization", token.as_str())];
+    let answer = testkit::request(cluster.router(), "POST", "/marathon/v2/apps", &shown, Some(app)).unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    eventually("the task runs", || {
+        let path = "/marathon/v2/apps/guarded";
+        let app = testkit::request(cluster.router(), "GET", path, &shown, None).ok()?.json();
+        (app["app"]["tasksRunning"] == 1).then_some(())
+    });
 }

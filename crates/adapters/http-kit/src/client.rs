@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::Auth;
 use bytes::Bytes;
+use http::header::Entry;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Body as _;
@@ -33,6 +35,21 @@ pub struct ClientConfig {
     pub max_head_bytes: usize,
     /// How many header fields a response may have.
     pub max_headers: usize,
+    /// What requests say that carry no `Authorization` of their own. Only for clients that talk to
+    /// components of the cluster alone.
+    pub authorization: Option<HeaderValue>,
+}
+
+impl ClientConfig {
+    /// The usual limits, for a client that shows the cluster's token if there is one.
+    pub fn showing(auth: &Auth) -> Self {
+        let value = |text: String| {
+            let mut value = HeaderValue::from_str(&text).expect("a token has no control characters");
+            value.set_sensitive(true);
+            value
+        };
+        ClientConfig { authorization: auth.authorization().map(value), ..ClientConfig::default() }
+    }
 }
 
 impl Default for ClientConfig {
@@ -43,6 +60,7 @@ impl Default for ClientConfig {
             idle_timeout: Duration::from_secs(15),
             max_head_bytes: 64 * 1024,
             max_headers: 128,
+            authorization: None,
         }
     }
 }
@@ -126,6 +144,7 @@ impl std::error::Error for ClientError {
 pub struct Client {
     pool: Arc<Pool>,
     builder: http1::Builder,
+    authorization: Option<HeaderValue>,
 }
 
 impl Default for Client {
@@ -152,7 +171,7 @@ impl Client {
             .max_headers(config.max_headers)
             .max_buf_size(config.max_head_bytes.max(MIN_BUFFER));
         let pool = Pool::new(config.max_idle_per_address, config.max_idle, config.idle_timeout);
-        Client { pool, builder }
+        Client { pool, builder, authorization: config.authorization }
     }
 
     /// Sends a request and returns when the head of the response is there; its body streams.
@@ -266,6 +285,11 @@ impl Client {
         was_kept: bool,
     ) -> Result<Response, ClientError> {
         prepare(&mut request, address);
+        if let (Some(authorization), Entry::Vacant(vacant)) =
+            (&self.authorization, request.headers_mut().entry(header::AUTHORIZATION))
+        {
+            vacant.insert(authorization.clone());
+        }
         let fail = |kind, unsent: Option<Request>, source| ClientError {
             kind,
             sent: unsent.is_none(),

@@ -12,8 +12,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, StatusCode, Uri};
+use base::Auth;
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::respond;
 use crate::server::{BoxFuture, Handler, Peer};
@@ -198,6 +199,39 @@ fn normal(name: &str) -> String {
 /// through a Unix socket passes: no browser connects to one.
 pub fn guarded(policy: Arc<HostPolicy>, handler: Arc<dyn Handler>) -> Arc<dyn Handler> {
     Arc::new(Guarded { policy, handler })
+}
+
+/// Puts the check of the cluster's token before a handler: who does not show it gets 401 and never
+/// reaches it. What comes through a Unix socket passes: who may is the file's affair.
+pub fn authorized(auth: Auth, handler: Arc<dyn Handler>) -> Arc<dyn Handler> {
+    match auth.is_on() {
+        true => Arc::new(Authorized { auth, handler }),
+        false => handler,
+    }
+}
+
+struct Authorized {
+    auth: Auth,
+    handler: Arc<dyn Handler>,
+}
+
+impl Handler for Authorized {
+    fn handle(&self, request: Request, peer: Peer) -> BoxFuture<'_, Response> {
+        let text = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let allowed = match peer {
+            Peer::Tcp { .. } => self.auth.allows(text(AUTHORIZATION), text(COOKIE)),
+            Peer::Unix { .. } => true,
+        };
+        if allowed {
+            return self.handler.handle(request, peer);
+        }
+        let mut response = crate::respond::text(
+            StatusCode::UNAUTHORIZED,
+            "Expecting 'Authorization: token=<the cluster\'s token>'",
+        );
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("oauthjwt"));
+        Box::pin(std::future::ready(response))
+    }
 }
 
 struct Guarded {

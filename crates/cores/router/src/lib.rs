@@ -10,13 +10,12 @@
 //! `DCOS_SERVICE_REQUEST_BUFFERING` is valid and changes nothing. Names are resolved only as far as
 //! the state tells: IP literals and the host names of agents.
 
-mod auth;
 mod page;
 mod route;
 mod state;
 mod table;
 
-pub use auth::{Auth, COOKIES};
+pub use base::{Auth, COOKIES};
 pub use route::{Answer, Decision, Head, Upstream};
 pub use state::{Agent, App, Framework, MesosState, Task};
 pub use table::{Role, Site, Table, Version};

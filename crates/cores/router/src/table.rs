@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use base::AgentId;
+use base::Auth;
 use serde::Serialize;
 
-use crate::auth::Auth;
 use crate::state::{App, Framework, MesosState};
 
 /// What does not change while Admin Router runs.

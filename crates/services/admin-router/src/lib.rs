@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_kit::guard::{HostPolicy, guarded};
-use http_kit::{Address, BindError, Client, Listener};
+use http_kit::{Address, BindError, Client, ClientConfig, Listener};
 pub use router_core::Version;
 use router_core::{Auth, Site};
 use runtime::Ctx;
@@ -46,8 +46,8 @@ pub struct Config {
     pub version: Version,
     /// The id of the cluster.
     pub cluster_id: String,
-    /// With it every protected route asks for this token.
-    pub token: Option<Token>,
+    /// With a token every protected route asks for it.
+    pub auth: Auth,
     /// Domains whose names are home, beside this machine's own name: `Host` and `Origin` of other
     /// names are refused.
     pub domains: Vec<String>,
@@ -67,23 +67,6 @@ pub enum Role {
     },
     /// An agent.
     Agent,
-}
-
-/// The cluster's token. Its `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// Wraps a token.
-    pub fn new(token: impl Into<String>) -> Self {
-        Token(token.into())
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(..)")
-    }
 }
 
 /// Why Admin Router could not run.
@@ -110,7 +93,9 @@ pub async fn serve(config: Config, listener: Listener, ctx: Ctx) {
     // A task, so that reading a large state does not hold up connections; it ends with this set.
     let mut followers = JoinSet::new();
     if let Role::Master { mesos, marathon } = config.role {
-        let follow = follow(mesos, marathon, Arc::clone(&routes), client.clone());
+        // Of their own: tasks, to which requests go on, must not be shown the token.
+        let client = Client::new(ClientConfig::showing(&config.auth));
+        let follow = follow(mesos, marathon, Arc::clone(&routes), client);
         followers.spawn(follow.in_current_span());
     }
     let front = Front::new(routes.tables(), client, config.answer_timeout, shutdown.clone());
@@ -138,7 +123,7 @@ fn site(config: &Config, listener: &Listener) -> Site {
         },
         version: config.version.clone(),
         cluster_id: config.cluster_id.clone(),
-        auth: Auth::new(config.token.as_ref().map(|token| token.0.clone())),
+        auth: config.auth.clone(),
     }
 }
 

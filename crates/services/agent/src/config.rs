@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base::Auth;
 pub use containers::Isolation;
 
 /// How one agent runs. [`Config::new`] has Mesos' defaults.
@@ -65,6 +66,8 @@ pub struct Config {
     pub log: Option<PathBuf>,
     /// Domains whose names count as this cluster's own in `Host` and `Origin`.
     pub home_domains: Vec<String>,
+    /// The cluster's token, which the master is shown and operators must show.
+    pub auth: Auth,
 }
 
 impl Config {
@@ -97,6 +100,7 @@ impl Config {
             end_tasks_at_shutdown: false,
             log: None,
             home_domains: Vec::new(),
+            auth: Auth::default(),
         }
     }
 

@@ -44,7 +44,7 @@ use std::time::Duration;
 use agent_core::{Agent, Input, Process};
 use base::{AgentId, ContainerId, Rng};
 use containers::Containers;
-use http_kit::guard::{HostPolicy, guarded};
+use http_kit::guard::{HostPolicy, authorized, guarded};
 use http_kit::{Address, Handler, Listener, ServerConfig, serve, serve_with};
 use runtime::{Clock, Ctx};
 use tracing::Instrument;
@@ -166,7 +166,8 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
 
     let policy =
         config.home_domains.iter().fold(HostPolicy::of_this_machine(), |policy, name| policy.domain(name));
-    let operators = guarded(Arc::new(policy), Arc::new(http::Endpoint(Arc::clone(&api))));
+    let operators = authorized(config.auth.clone(), Arc::new(http::Endpoint(Arc::clone(&api))));
+    let operators = guarded(Arc::new(policy), operators);
     let executors: Arc<dyn Handler> = Arc::new(http::ExecutorEndpoint(api));
     // The servers go when the event loop has: executors' last words are heard until then.
     let (loop_ended, ended) = runtime::Shutdown::new();

@@ -8,7 +8,7 @@ use agent_core::{Input, Knowledge};
 use agent_link::{Body, Decoder, Frame, Hello, RunningExecutor, Welcome};
 use base::{AgentId, ExecutorId, FrameworkId, Rng, TaskId};
 use http_kit::upgrade::{self, Upgraded};
-use http_kit::{Address, Client, Request, Timeouts};
+use http_kit::{Address, Client, ClientConfig, Request, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
@@ -78,7 +78,7 @@ enum Lost {
 
 /// Keeps a link to the master until the event loop ends.
 pub(crate) async fn run(config: Arc<Config>, boot_id: String, mailbox: Mailbox, mut rng: Rng) {
-    let client = Client::default();
+    let client = Client::new(ClientConfig::showing(&config.auth));
     let (shortest, longest) = config.reconnect;
     let mut wait = shortest;
     loop {

@@ -2,6 +2,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base::Auth;
+
 /// Settings of the service.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -16,6 +18,8 @@ pub struct Config {
     /// Domains whose names browsers may call this service by, besides IP addresses, `localhost` and this machine's own
     /// name.
     pub home_domains: Vec<String>,
+    /// The cluster's token, which the master is shown and clients must show.
+    pub auth: Auth,
     /// How many heartbeats of the master in a row may be missing (`--mesos_heartbeat_failure_threshold`).
     pub missed_heartbeats: u32,
     /// Pause before the second attempt to subscribe with the master; doubled for each further one.
@@ -35,6 +39,7 @@ impl Config {
             master,
             dir,
             home_domains: vec!["mesos".to_owned()],
+            auth: Auth::default(),
             missed_heartbeats: 5,
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(10),

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use api_marathon::Settings;
 use base::Rng;
-use http_kit::guard::{HostPolicy, guarded};
+use http_kit::guard::{HostPolicy, authorized, guarded};
 use http_kit::{Address, BindError, Handler, Listener};
 use marathon_core::Marathon;
 use runtime::{Clock, Ctx};
@@ -111,6 +111,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         missed_heartbeats: config.missed_heartbeats,
         first_pause: config.first_pause,
         longest_pause: config.longest_pause,
+        auth: config.auth.clone(),
     };
     let shutdown = ctx.shutdown();
     // Sets, because they end with this future, however it ends.
@@ -118,7 +119,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     scheduler.spawn(scheduler::run(scheduler_settings, to_loop, call_queue).in_current_span());
     server.spawn({
         let shutdown = shutdown.clone();
-        let handler = guarded(Arc::new(home(&config)), Arc::new(api) as Arc<dyn Handler>);
+        let handler = guarded(Arc::new(home(&config)), authorized(config.auth.clone(), Arc::new(api)));
         async move { http_kit::serve(listener, handler, async move { shutdown.requested().await }).await }
             .in_current_span()
     });

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::Rng;
+use base::{Auth, Rng};
 use http_kit::{
     Address, Body, Client, ClientConfig, ClientError, HeaderValue, Method, Request, Response, StatusCode,
     Timeouts, header,
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) first_pause: Duration,
     /// The longest pause.
     pub(crate) longest_pause: Duration,
+    /// What the master is shown.
+    pub(crate) auth: Auth,
 }
 
 /// What the scheduler tells the event loop.
@@ -110,8 +112,8 @@ enum SessionError {
 
 /// Subscribes again and again until the event loop is gone.
 pub(crate) async fn run(settings: Settings, to_loop: mpsc::Sender<FromMaster>, mut calls: Calls) {
-    let client =
-        Client::new(ClientConfig { max_idle_per_address: 2, max_idle: 2, ..ClientConfig::default() });
+    let limits = ClientConfig::showing(&settings.auth);
+    let client = Client::new(ClientConfig { max_idle_per_address: 2, max_idle: 2, ..limits });
     let mut rng = Rng::seeded(runtime::entropy());
     let mut pause = settings.first_pause;
     let mut master = settings.master;

@@ -2,6 +2,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base::Auth;
+
 /// How one master runs. [`Config::new`] has Mesos' defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -43,6 +45,8 @@ pub struct Config {
     /// Domains whose names count as this cluster's own in `Host` and `Origin`, besides addresses,
     /// localhost and this machine's names.
     pub home_domains: Vec<String>,
+    /// The cluster's token, which all requests must show.
+    pub auth: Auth,
 }
 
 impl Config {
@@ -65,6 +69,7 @@ impl Config {
             max_operator_event_stream_subscribers: 1000,
             heartbeat_interval: Duration::from_secs(15),
             home_domains: Vec::new(),
+            auth: Auth::default(),
         }
     }
 

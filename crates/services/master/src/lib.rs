@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Now, Rng};
-use http_kit::guard::{HostPolicy, guarded};
+use http_kit::guard::{HostPolicy, authorized, guarded};
 use http_kit::{Address, BindError, Handler, Listener, ServerConfig};
 use master_core::{Master, RecoverError};
 use runtime::{Clock, Ctx};
@@ -135,7 +135,7 @@ async fn serve(
         .iter()
         .fold(HostPolicy::of_this_machine(), |policy, domain| policy.domain(domain));
     let policy = config.hostname.iter().fold(policy, |policy, name| policy.name(name));
-    let handler: Arc<dyn Handler> = guarded(Arc::new(policy), Arc::new(api));
+    let handler: Arc<dyn Handler> = guarded(Arc::new(policy), authorized(config.auth.clone(), Arc::new(api)));
     let limits = ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() };
     let shutdown = ctx.shutdown();
     let server = http_kit::serve_with(listener, handler, limits, async move { shutdown.requested().await });

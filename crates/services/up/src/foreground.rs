@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Goal {
     /// The master to ask, if there is something to be asked.
-    pub(crate) master: Option<SocketAddr>,
+    pub(crate) master: Option<Master>,
     /// The agents that must be registered with it.
     pub(crate) agents: Vec<SocketAddr>,
     /// Whether they must have been offered, too.
@@ -67,7 +67,6 @@ impl Foreground {
             starting.insert(part.component.name().clone(), part.url);
             supervisor.start(part.component);
         }
-        let master = goal.master.map(Master::at);
         let mut progress = Progress { starting, missing: String::new(), failures: BTreeMap::new() };
         let deadline = Instant::now() + READY_TIMEOUT;
         let mut ready = false;
@@ -75,7 +74,7 @@ impl Foreground {
             tokio::select! {
                 signal = signals.received() => break Some(signal),
                 Some(change) = changes.recv() => progress.note(change),
-                missing = missing(master.as_ref(), &goal), if !ready && progress.starting.is_empty() => {
+                missing = missing(&goal), if !ready && progress.starting.is_empty() => {
                     match missing {
                         None => {
                             ready = true;
@@ -92,7 +91,7 @@ impl Foreground {
             return Err(Error::NotReady { seconds: READY_TIMEOUT.as_secs(), missing: progress.to_string() });
         };
         tracing::info!(signal, "stopping");
-        let tasks = match &master {
+        let tasks = match &goal.master {
             Some(master) => timeout(TELL_TIMEOUT, master.tasks()).await.ok().and_then(Result::ok),
             None => None,
         };
@@ -110,8 +109,8 @@ impl Foreground {
 }
 
 /// What the master says is missing, asked at a bounded rate.
-async fn missing(master: Option<&Master>, goal: &Goal) -> Option<String> {
-    let missing = master?.missing(&goal.agents, goal.offered).await;
+async fn missing(goal: &Goal) -> Option<String> {
+    let missing = goal.master.as_ref()?.missing(&goal.agents, goal.offered).await;
     if missing.is_some() {
         sleep(POLL).await;
     }

@@ -30,6 +30,7 @@ pub use node::{
     url,
 };
 pub use subnet::{Subnet, SubnetError};
+pub use token::read as read_token;
 pub use up::{Config, up};
 
 /// Where a cluster or node keeps its files if it is not said: `name` in `/var/lib/dcos` for root, in

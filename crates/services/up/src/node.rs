@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use base::Rng;
+use base::{Auth, Rng};
 use host::{FileLock, PortLease, PortLeases};
 use runtime::Component;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Agent, Cluster};
 use crate::foreground::{Foreground, Goal};
+use crate::readiness::Master;
 use crate::{Error, addresses, cluster, console, share, token};
 
 /// How long a process may take to be gone after it was killed.
@@ -58,8 +59,8 @@ pub struct MasterNode {
     pub cluster_id: String,
     /// The port of its Admin Router.
     pub router_port: u16,
-    /// The token that Admin Router demands.
-    pub token: Option<String>,
+    /// The token of the cluster, if it has one.
+    pub auth: Auth,
 }
 
 /// An agent node to be run.
@@ -81,8 +82,8 @@ pub struct AgentNode {
     pub attributes: String,
     /// Whether it is a public agent.
     pub public: bool,
-    /// The token that Admin Router demands.
-    pub token: Option<String>,
+    /// The token of the cluster, if it has one.
+    pub auth: Auth,
 }
 
 /// `dcos master`.
@@ -92,7 +93,7 @@ pub struct MasterConfig {
     pub ip: Ipv4Addr,
     /// Its files.
     pub dir: PathBuf,
-    /// Whether Admin Router demands a token.
+    /// Whether a token is demanded.
     pub auth: bool,
     /// The version of this program.
     pub version: String,
@@ -113,6 +114,8 @@ pub struct AgentConfig {
     pub resources: Option<String>,
     /// Its attributes.
     pub attributes: String,
+    /// The token of the cluster, if it has one.
+    pub auth: Auth,
     /// The version of this program.
     pub version: String,
 }
@@ -139,7 +142,7 @@ pub(crate) fn warn(auth: bool, parts: &dyn Parts) {
     if host::is_root() && !auth {
         console::note(
             "Running as root without --auth: every local user can start tasks, and so become root. With \
-             --auth Admin Router demands a token.",
+             --auth a token is demanded.",
         );
     }
 }
@@ -158,11 +161,11 @@ pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), 
     let recorded = recorded.and_then(|recorded| recorded.cluster_id);
     let cluster_id = recorded.unwrap_or_else(|| Rng::seeded(runtime::entropy()).uuid());
     let router_port = patiently(|| addresses::check_master(config.ip)).await?;
-    let token = if config.auth { Some(token::take(&dir)?) } else { None };
+    let auth = if config.auth { token::take(&dir)? } else { Auth::default() };
     Cluster::node(Some(cluster_id.clone()), &config.version, Vec::new()).write(&dir)?;
     let master_dir = Cluster::master_dir(&dir);
     cluster::make_dir(&master_dir, true)?;
-    let node = MasterNode { ip: config.ip, dir: master_dir, cluster_id, router_port, token };
+    let node = MasterNode { ip: config.ip, dir: master_dir, cluster_id, router_port, auth };
     warn(config.auth, parts);
     let goal = Goal { url: url(config.ip.into(), router_port), ..Goal::default() };
     Foreground::new(parts.master_node(&node), goal).run().await
@@ -195,12 +198,12 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
         ports: lease.as_ref().map(PortLease::ports),
         attributes: config.attributes.clone(),
         public: config.public,
-        token: None,
+        auth: config.auth.clone(),
     };
     cluster::make_dir(&node.dir, false)?;
     warn(true, parts);
     let goal = Goal {
-        master: Some(config.master),
+        master: Some(Master::at(config.master, &config.auth)),
         agents: vec![SocketAddr::from((config.ip, addresses::AGENT))],
         offered: false,
         url: url(config.ip.into(), addresses::AGENT_ROUTER),

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_kit::{Address, Body, Client, Request, Timeouts, Uri};
+use base::Auth;
+use http_kit::{Address, Body, Client, ClientConfig, Request, Timeouts, Uri};
 use serde::Deserialize;
 
 /// Asks a master over HTTP.
@@ -48,8 +49,8 @@ impl Slave {
 }
 
 impl Master {
-    pub(crate) fn at(address: SocketAddr) -> Master {
-        Master { client: Client::default(), address: Address::Tcp(address) }
+    pub(crate) fn at(address: SocketAddr, auth: &Auth) -> Master {
+        Master { client: Client::new(ClientConfig::showing(auth)), address: Address::Tcp(address) }
     }
 
     async fn get(&self, path: &'static str) -> Result<Vec<u8>, String> {

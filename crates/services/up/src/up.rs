@@ -1,12 +1,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use base::Rng;
+use base::{Auth, Rng};
 use host::{Capacity, PortLease};
 
 use crate::cluster::{self, Cluster};
 use crate::foreground::{Ended, Foreground, Goal};
 use crate::node::{lease_owner, patiently, port_leases, take, url, warn};
+use crate::readiness::Master;
 use crate::{AgentNode, Error, MasterNode, Part, Parts, Subnet, addresses, console, share, token};
 
 /// `dcos up`. What is not said is as the cluster of the directory was made, or the default.
@@ -24,7 +25,7 @@ pub struct Config {
     pub resources: Option<String>,
     /// Whether tasks are ended when the cluster stops.
     pub kill_tasks: bool,
-    /// Whether Admin Router demands a token.
+    /// Whether a token is demanded.
     pub auth: bool,
     /// The version of this program.
     pub version: String,
@@ -46,7 +47,7 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
     let agents = cluster.agents.len() as u32;
     let router_port = patiently(|| addresses::check_subnet(subnet, agents)).await?;
     let leases = lease(&cluster, &dir)?;
-    let token = if config.auth { Some(token::take(&dir)?) } else { None };
+    let auth = if config.auth { token::take(&dir)? } else { Auth::default() };
     cluster.write(&dir)?;
 
     let ip = subnet.address(1).expect("every subnet has a first address");
@@ -57,18 +58,15 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
         dir: master_dir,
         cluster_id: cluster.cluster_id.clone().unwrap_or_default(),
         router_port,
-        token,
+        auth,
     };
     let running = nodes(&cluster, &node, &dir, &leases, parts)?;
     warn(config.auth, parts);
     if config.auth {
-        console::note(&format!(
-            "Admin Router demands the token in {}; the ports of Mesos and Marathon themselves do not.",
-            token::path(&dir).display()
-        ));
+        console::note(&format!("Requests must show the token in {}", token::path(&dir).display()));
     }
     let goal = Goal {
-        master: Some(SocketAddr::from((ip, addresses::MASTER))),
+        master: Some(Master::at(SocketAddr::from((ip, addresses::MASTER)), &node.auth)),
         agents: cluster.agents.iter().map(|agent| SocketAddr::from((agent.ip, addresses::AGENT))).collect(),
         offered: true,
         url: url(ip.into(), router_port),
@@ -113,7 +111,7 @@ fn nodes(
             ports: lease.as_ref().map(PortLease::ports),
             attributes: String::new(),
             public: agent.public,
-            token: master.token.clone(),
+            auth: master.auth.clone(),
         }));
     }
     Ok(all)

@@ -1,12 +1,15 @@
-//! Words every crate shares: time as data ([`Now`]), typed ids, and randomness from a seed.
+//! Words every crate shares: time as data ([`Now`]), typed ids, randomness from a
+//! seed, and the cluster's token ([`Auth`]).
 //!
 //! Deliberately absent: any clock, any source of entropy, any IO. Who needs the time is handed a
 //! [`Now`]; who needs randomness is handed an [`Rng`] that a service seeded.
 
+mod auth;
 mod id;
 mod rng;
 mod time;
 
+pub use auth::{Auth, COOKIES};
 pub use id::{AgentId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId};
 pub use rng::Rng;
 pub use time::{Mono, Now, Wall};

@@ -4,9 +4,9 @@ use base::{AgentId, FrameworkId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::auth::Auth;
 use crate::state::{Agent, App, Framework, MesosState, Task};
 use crate::table::Version;
+use base::Auth;
 
 fn site(role: Role, token: Option<&str>) -> Arc<Site> {
     Arc::new(Site {

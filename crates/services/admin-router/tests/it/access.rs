@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, PATIENCE, app, echoing, token, with_headers};
 
 #[tokio::test]
 async fn with_a_token_protected_routes_ask_for_it_and_services_never_see_it() {
-    let cluster = Cluster::start_with(|config| config.token = token("secret")).await;
+    let cluster = Cluster::start_with(|config| config.auth = token("secret")).await;
     let web = echoing("web").await;
     cluster.set_apps(vec![app("web", &[web.address])]);
     for path in ["/service/web/", "/marathon/ping", "/mesos/", "/metadata", "/agent/x/"] {

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use admin_router::{Config, Role, Token, Version};
+use admin_router::{Config, Role, Version};
+use base::Auth;
 use http_kit::{
     Address, Body, BodySender, Bytes, Client, Listener, Method, Peer, Request, Response, StatusCode,
     Timeouts, respond, serve,
@@ -164,7 +165,7 @@ pub(crate) fn config(role: Role) -> Config {
             bootstrap_id: String::new(),
         },
         cluster_id: "c-1".into(),
-        token: None,
+        auth: Auth::default(),
         domains: vec!["mesos".into()],
         answer_timeout: Duration::from_secs(10),
     }
@@ -361,6 +362,6 @@ pub(crate) fn app(name: &str, instances: &[SocketAddr]) -> Value {
             "DCOS_SERVICE_PORT_INDEX": "0" }, "healthChecks": [{ "protocol": "HTTP" }], "tasks": tasks })
 }
 
-pub(crate) fn token(text: &str) -> Option<Token> {
-    Some(Token::new(text))
+pub(crate) fn token(text: &str) -> Auth {
+    Auth::new(Some(text.to_owned()))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 /// The cookies that carry DC/OS credentials. Services never see them.
 pub const COOKIES: [&str; 2] = ["dcos-acs-auth-cookie", "dcos-acs-info-cookie"];
 
-/// The check of a request's credentials.
+/// The cluster's token, if it has one: the check of a request's credentials.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Auth {
     token: Option<String>,
@@ -15,6 +15,11 @@ impl Auth {
     /// Without a token everybody passes.
     pub fn new(token: Option<String>) -> Self {
         Auth { token }
+    }
+
+    /// What a component of the cluster says in `Authorization` to another one.
+    pub fn authorization(&self) -> Option<String> {
+        self.token.as_ref().map(|token| format!("token={token}"))
     }
 
     /// Whether a token is asked for.
