@@ -72,7 +72,8 @@ impl Agent {
     /// Counts `resources` of a framework as used no more.
     pub(crate) fn release(&mut self, framework: &FrameworkId, resources: &Resources) {
         if let Some(used) = self.used.get_mut(framework) {
-            used.subtract(resources).expect("what is used of an agent contains its tasks and executors");
+            // An agent may tell of tasks that have the same port: it is given back only once.
+            used.subtract_available(resources);
             if used.is_empty() {
                 self.used.remove(framework);
             }

@@ -463,3 +463,31 @@ fn ids_that_somebody_made_up_are_not_given_again() {
     cluster.connect(Cluster::comes_back(&made_up, AGENT, None));
     assert_eq!(cluster.agent("other", AGENT).id, "m-S1");
 }
+
+#[test]
+fn tasks_that_claim_the_same_port_do_no_harm() {
+    let (mut cluster, framework, agent) = running(AWARE);
+    let port = r#"{"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":1}]},"allocation_info":{"role":"golden"}}"#;
+    let mut task = told(&cluster, "t", TaskState::TaskRunning);
+    task.resources.push(mesos_proto::json::from_json(port.as_bytes()).unwrap());
+    let with_port = |id: &str| v1::Task { task_id: v1::TaskId { value: id.to_owned() }, ..task.clone() };
+    let mut hello = Cluster::comes_back(&agent, "cpus:4;mem:4096;ports:[1-2]", Some((&framework, AWARE)));
+    hello.tasks = vec![with_port("u"), with_port("v")];
+    let conn = cluster.conn();
+    // Without the checks after every input: what the agent tells contradicts itself.
+    let mut out = Vec::new();
+    let input = Input::AgentFrame { conn, body: Box::new(Body::Hello(hello)) };
+    cluster.master.handle(cluster.now, input, &mut out);
+    for (uuid, id) in [(1, "u"), (2, "v")] {
+        let update = agent_link::Update {
+            framework_id: Some(v1::FrameworkId { value: framework.id.clone() }),
+            executor_id: None,
+            status: Some(Cluster::status(&agent, id, TaskState::TaskFinished, uuid)),
+            latest_state: TaskState::TaskFinished.into(),
+        };
+        let input = Input::AgentFrame { conn, body: Box::new(Body::Update(update)) };
+        cluster.master.handle(cluster.now, input, &mut out);
+    }
+    cluster.master.check();
+    assert!(cluster.master.agents().next().unwrap().used.is_empty());
+}
