@@ -28,7 +28,7 @@ use std::time::Duration;
 use api_marathon::Settings;
 use base::Rng;
 use http_kit::guard::{HostPolicy, authorized, guarded};
-use http_kit::{Address, BindError, Handler, Listener};
+use http_kit::{Address, BindError, Listener};
 use marathon_core::Marathon;
 use runtime::{Clock, Ctx};
 use store::{CampaignError, Embedded, OpenError, Store};
