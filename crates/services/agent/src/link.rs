@@ -160,10 +160,8 @@ fn agent_id(welcome: &Welcome) -> &str {
 async fn listen(incoming: &mut Incoming, pulse: Pulse, mailbox: &Mailbox) -> Result<(), Lost> {
     loop {
         match incoming.next(pulse.silence).await? {
-            Body::Shutdown(shutdown) => {
-                mailbox.send(Command::Leave(shutdown.reason)).await?;
-                return Ok(());
-            }
+            // The link stays: the ends of the tasks go over it.
+            Body::Shutdown(shutdown) => mailbox.send(Command::Leave(shutdown.reason)).await?,
             body => {
                 if let Some(input) = input_of(body) {
                     mailbox.tell(input).await?;

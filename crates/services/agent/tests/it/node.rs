@@ -93,6 +93,11 @@ impl Node {
     /// Stops it as its supervisor does.
     pub(crate) async fn stop(self) {
         self.stop.request();
+        self.ended().await;
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(self) {
         tokio::time::timeout(PATIENCE, self.running).await.expect("the agent stops").unwrap().unwrap();
     }
 

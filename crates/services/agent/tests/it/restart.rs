@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use agent_link::{Body, Shutdown};
 use mesos_proto::v1::TaskState;
 
 use crate::master::{Master, Session, task};
@@ -51,7 +52,7 @@ async fn tasks_outlive_the_agent_however_it_ends() {
         let told = told(&session);
         assert_eq!(told.len(), started.len(), "round {round}");
         assert!(told.values().all(|state| *state == TaskState::TaskRunning), "round {round}: {told:?}");
-        assert_eq!(session.hello.executors.len(), started.len());
+        assert!(session.hello.executors.is_empty(), "those of command tasks are nobody's business");
         assert_eq!(pids(&node).await, started, "round {round}");
     }
     for id in started.keys() {
@@ -93,8 +94,7 @@ async fn an_end_while_the_agent_is_away_is_told_when_it_is_back() {
 #[tokio::test]
 async fn an_agent_killed_while_it_launches_loses_no_task() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
-    let mut config = config(&dir, &master);
-    config.executor_reregistration_timeout = Duration::from_secs(3);
+    let config = config(&dir, &master);
     let mut node = Node::start(config.clone()).await;
     let mut session = master.session().await;
     for round in 0..8u64 {
@@ -161,5 +161,26 @@ async fn a_burst_of_ends_gets_through() {
     for id in &ids {
         session.until(id, TaskState::TaskError).await;
     }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_sent_away_comes_back_as_another() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let config = config(&dir, &master);
+    let node = Node::start(config.clone()).await;
+    let mut session = master.session().await;
+    start_tasks(&mut session, 2).await;
+    session.send(Body::Shutdown(Shutdown { reason: "gone".into() }));
+    for n in 0..2 {
+        session.until(&format!("t{n}"), TaskState::TaskKilled).await;
+    }
+    node.ended().await;
+    assert_eq!(agent::end_all_tasks(&dir.0).await.unwrap(), 0, "nothing was left to end");
+    drop(session);
+    let node = Node::start(config).await;
+    let session = master.session().await;
+    assert_eq!(session.hello.agent.as_ref().unwrap().id, None);
+    assert!(session.hello.tasks.is_empty());
     node.stop().await;
 }

@@ -30,8 +30,9 @@ async fn a_command_runs_and_leaves_nothing() {
     assert!(stdout.starts_with("hello\n"), "{stdout}");
     assert!(stdout.contains(&sandbox), "{stdout} in {sandbox}");
     eventually("nothing is left of the container", async || node.containers_left() == 0).await;
+    let over = async || node.json("/state").await["frameworks"].as_array().unwrap().is_empty();
+    eventually("the agent knows that it is over", over).await;
     let state = node.json("/state").await;
-    assert_eq!(state["frameworks"].as_array().unwrap().len(), 0);
     let completed = &state["completed_frameworks"][0]["completed_executors"][0];
     assert_eq!(completed["completed_tasks"][0]["state"], "TASK_FINISHED");
     assert_eq!(completed["directory"].as_str().unwrap(), sandbox);
