@@ -133,7 +133,7 @@ impl Progress {
         match state {
             State::Ready => {
                 if let Some(url) = self.starting.remove(&component) {
-                    console::say(&format!("{component:<20} {url}"));
+                    console::say(&format!("{component:<27} {url}"));
                 } else if self.failures.remove(&component).is_some() {
                     console::note(&format!("{component} answers again"));
                 }
