@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use api_marathon::{AppDefinition, AppId, Event, HealthCheck, PortDefinition};
+use api_marathon::{ActionName, AppDefinition, AppId, Event, HealthCheck, PortDefinition};
 use base::{Mono, Now, Rng, TaskId, Wall};
 use marathon_core::{
-    Answer, Command, Config, Effect, HealthResult, Input, InstanceId, Key, Marathon, Probe, Record, Refusal,
-    ReqId, Write,
+    Answer, Capacity, Command, Config, Effect, Goal, HealthResult, Input, InstanceId, Key, Marathon, Probe,
+    Record, Refusal, ReqId, Write,
 };
 use mesos_proto::v1::TaskState;
 use mesos_proto::v1::scheduler::call;
@@ -89,11 +89,44 @@ impl World {
         self.inbox.push_back(input);
         while let Some(input) = self.inbox.pop_front() {
             let mut out = Vec::new();
+            let before = self.all_serving();
+            let by_user =
+                matches!(input, Input::Command(_, Command::Kill { .. } | Command::KillAndScale { .. }));
             self.marathon.handle(self.now, input, &mut out);
             self.marathon.check();
+            if !by_user {
+                self.check_rollouts(&before);
+            }
             for effect in out {
                 if !self.perform(effect) {
                     return self.crash();
+                }
+            }
+        }
+    }
+
+    fn all_serving(&self) -> Vec<InstanceId> {
+        let all = self.marathon.apps().flat_map(|app| self.marathon.instances(&app.id).collect::<Vec<_>>());
+        all.filter(|it| self.marathon.is_serving(&it.id)).map(|it| it.id.clone()).collect()
+    }
+
+    /// An app that is being exchanged loses no serving instance by Marathon's will that it needs.
+    fn check_rollouts(&self, before: &[InstanceId]) {
+        for deployment in self.marathon.deployments() {
+            let restarts =
+                deployment.current_actions.iter().filter(|it| it.action == ActionName::RestartApplication);
+            for app in restarts.filter_map(|action| self.marathon.app(&action.app)) {
+                // One that this very input told to be ill did not serve any more.
+                let given_up = |id: &&InstanceId| {
+                    id.app() == app.id
+                        && self
+                            .marathon
+                            .instance(id)
+                            .is_some_and(|it| it.goal == Goal::Decommissioned && it.healthy != Some(false))
+                };
+                if before.iter().any(|id| given_up(&id)) {
+                    let (serving, needed) = (self.serving(app.id.as_str()), Capacity::of(&app).min_serving);
+                    assert!(serving >= needed, "{serving} of {needed} of {} serve", app.id);
                 }
             }
         }
