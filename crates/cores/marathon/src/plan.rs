@@ -38,6 +38,7 @@ pub(crate) fn plan(from: &Definitions, to: &Definitions, mixed: &BTreeSet<AppId>
     push(all(from, to, ActionName::StopApplication));
     push(all(to, from, ActionName::StartApplication));
 
+    let depths = depths(to);
     let mut layers: BTreeMap<usize, Vec<Action>> = BTreeMap::new();
     for (id, new) in to {
         let action = match from.get(id) {
@@ -47,28 +48,34 @@ pub(crate) fn plan(from: &Definitions, to: &Definitions, mixed: &BTreeSet<AppId>
             Some(old) if old.config_version() != new.config_version() => ActionName::RestartApplication,
             _ => ActionName::ScaleApplication,
         };
-        layers.entry(depth(id, to, &mut Vec::new())).or_default().push(Action { action, app: id.clone() });
+        layers.entry(depths[id]).or_default().push(Action { action, app: id.clone() });
     }
     layers.into_values().for_each(push);
     Plan { steps }
 }
 
-/// Length of the longest chain of dependencies below an app, among the apps that change. A dependency on a group is
+/// For each of `apps` the length of the longest chain of dependencies below it, among them. A dependency on a group is
 /// one on all its apps. Cycles, which validation refuses, are cut.
-fn depth(id: &AppId, apps: &Definitions, above: &mut Vec<AppId>) -> usize {
-    let Some(app) = apps.get(id) else { return 0 };
-    above.push(id.clone());
-    let deepest = apps
-        .keys()
-        .filter(|other| app.dependencies.iter().any(|on| other.is_within(on)) && !above.contains(other))
-        .cloned()
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(|other| 1 + depth(&other, apps, above))
-        .max()
-        .unwrap_or(0);
-    above.pop();
-    deepest
+fn depths(apps: &Definitions) -> BTreeMap<&AppId, usize> {
+    let below = |id: &AppId, app: &AppDefinition| -> Vec<&AppId> {
+        let needs = |other: &&AppId| *other != id && app.dependencies.iter().any(|on| other.is_within(on));
+        apps.keys().filter(needs).collect()
+    };
+    let below: Vec<(&AppId, Vec<&AppId>)> = apps.iter().map(|(id, app)| (id, below(id, app))).collect();
+    let mut depths: BTreeMap<&AppId, usize> = apps.keys().map(|id| (id, 0)).collect();
+    // Following every chain from its end would take exponential time; a round more for every link of the longest
+    // chain does not.
+    for _ in 0..apps.len() {
+        let mut settled = true;
+        for (id, below) in &below {
+            let depth = below.iter().map(|other| depths[other] + 1).max().unwrap_or(0).min(apps.len());
+            settled &= depths.insert(id, depth) == Some(depth);
+        }
+        if settled {
+            break;
+        }
+    }
+    depths
 }
 
 #[cfg(test)]
@@ -131,5 +138,20 @@ mod tests {
         check([], on_group, &[], &["Start /g/a, Start /g/b, Start /x", "Scale /g/a, Scale /g/b", "Scale /x"]);
         let cycle = [app("/a", 1, 1, 1, &["/b"]), app("/b", 1, 1, 1, &["/a"])];
         check([], cycle, &[], &["Start /a, Start /b", "Scale /a, Scale /b"]);
+    }
+
+    #[test]
+    fn many_ways_through_the_dependencies_take_no_longer() {
+        let group = |layer: usize| format!("/l{layer:02}");
+        let on = |layer: usize| if layer == 0 { Vec::new() } else { vec![AppId::new(group(layer - 1))] };
+        let mut to = Definitions::new();
+        for (layer, n) in (0..30).flat_map(|layer| (0..4).map(move |n| (layer, n))) {
+            let (id, mut definition) = app(&format!("{}/{n}", group(layer)), 1, 1, 1, &[]);
+            Arc::make_mut(&mut definition).dependencies = on(layer).into_iter().collect();
+            to.insert(id, definition);
+        }
+        let plan = plan(&Definitions::new(), &to, &BTreeSet::new());
+        assert_eq!(plan.steps.len(), 31, "all are started, and then one layer after the other is scaled");
+        assert!(plan.steps[1..].iter().all(|step| step.actions.len() == 4));
     }
 }
