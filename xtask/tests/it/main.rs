@@ -1,4 +1,5 @@
 //! The rules of the house as tests: layers, dependencies, licences, sources, generated code.
+#![allow(clippy::unwrap_used, reason = "a test that panics says where")]
 
 mod dependencies;
 mod layers;
