@@ -31,8 +31,10 @@ pub struct Config {
     pub ports: Option<RangeInclusive<u16>>,
     /// How containers are separated; without it as well as this machine and user allow.
     pub isolation: Option<Isolation>,
-    /// The containers' parent group below each cgroup tree's mount; of this agent alone.
-    pub cgroup_root: PathBuf,
+    /// The containers' parent group below each cgroup tree's mount; of this agent alone, because what is
+    /// in it and unknown to the agent is ended. Without it one that is named after `dir`: an address may
+    /// be another agent's tomorrow while tasks of this one run on.
+    pub cgroup_root: Option<PathBuf>,
     /// The program and first arguments that start a container's helper.
     pub helper: Vec<OsString>,
     /// The program and first arguments that run a command task.
@@ -77,7 +79,7 @@ impl Config {
             ip,
             port: 5051,
             master,
-            cgroup_root: default_cgroup_root(ip),
+            cgroup_root: None,
             dir,
             hostname: None,
             resources: None,
@@ -121,8 +123,14 @@ impl Config {
         PathBuf::from(format!("/tmp/dcos-agent-{:016x}.sock", hash(self.dir.as_os_str().as_encoded_bytes())))
     }
 
+    /// The containers' parent group. `dir` must be absolute and without links by now.
+    pub(crate) fn cgroup_root(&self) -> PathBuf {
+        let of_dir = || format!("dcos/agent-{:016x}", hash(self.dir.as_os_str().as_encoded_bytes())).into();
+        self.cgroup_root.clone().unwrap_or_else(of_dir)
+    }
+
     pub(crate) fn containers(&self, isolation: Isolation) -> containers::Config {
-        let mut config = containers::Config::new(runtime_dir(&self.dir), &self.cgroup_root, isolation);
+        let mut config = containers::Config::new(runtime_dir(&self.dir), self.cgroup_root(), isolation);
         config.helper.clone_from(&self.helper);
         config
     }
@@ -132,7 +140,7 @@ impl Config {
         match self.isolation {
             Some(isolation) => (isolation, Vec::new()),
             None => {
-                let probe = containers::probe(&self.cgroup_root);
+                let probe = containers::probe(&self.cgroup_root());
                 (probe.isolation, probe.missing)
             }
         }
@@ -141,10 +149,6 @@ impl Config {
 
 pub(crate) fn runtime_dir(dir: &Path) -> PathBuf {
     dir.join("containers")
-}
-
-fn default_cgroup_root(ip: Ipv4Addr) -> PathBuf {
-    PathBuf::from(format!("dcos/agent-{ip}"))
 }
 
 /// FNV-1a, to tell things apart and not to protect them.

@@ -28,7 +28,7 @@ pub(crate) fn note(config: &Config, isolation: Isolation) -> Result<(), Error> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(config.dir.join("meta"));
     made.map_err(&failed)?;
     let fresh = path.with_extension("new");
-    fs::write(&fresh, format!("{isolation}\n{}\n", config.cgroup_root.display())).map_err(failed)?;
+    fs::write(&fresh, format!("{isolation}\n{}\n", config.cgroup_root().display())).map_err(failed)?;
     fs::rename(&fresh, &path).map_err(failed)
 }
 

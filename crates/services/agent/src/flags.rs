@@ -18,7 +18,7 @@ impl Config {
         }
         flags.extend([
             ("cgroups_enable_cfs", self.enforce_cpu_quota.to_string()),
-            ("cgroups_root", self.cgroup_root.display().to_string()),
+            ("cgroups_root", self.cgroup_root().display().to_string()),
             ("containerizers", "mesos".to_owned()),
             ("default_role", "*".to_owned()),
             ("executor_registration_timeout", duration_text(self.executor_registration_timeout)),

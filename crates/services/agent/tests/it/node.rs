@@ -63,7 +63,7 @@ pub(crate) fn config(dir: &Dir, master: &Master) -> Config {
     let program = program();
     let mut config = Config::new(own_address(), master.address, dir.0.clone());
     config.resources = Some("cpus:8;mem:4096;disk:1000;ports:[31000-31099]".into());
-    config.cgroup_root = Path::new("dcos-test").join(dir.0.file_name().unwrap());
+    config.cgroup_root = Some(Path::new("dcos-test").join(dir.0.file_name().unwrap()));
     config.helper = vec![program.clone().into(), "container-init".into()];
     config.executor = vec![program.display().to_string(), "executor".into()];
     config.executor_shutdown_grace_period = Duration::from_secs(2);

@@ -64,6 +64,32 @@ async fn tasks_outlive_the_agent_however_it_ends() {
 }
 
 #[tokio::test]
+async fn tasks_outlive_another_agent_at_the_same_address() {
+    let (dir, other_dir, mut master) = (Dir::new(), Dir::new(), Master::start().await);
+    let mut config = config(&dir, &master);
+    config.cgroup_root = None;
+    let node = Node::start(config.clone()).await;
+    let mut session = master.session().await;
+    let started = start_tasks(&mut session, 2).await;
+    node.abort().await;
+    drop(session);
+    let mut other = config.clone();
+    other.dir.clone_from(&other_dir.0);
+    let node = Node::start(other).await;
+    let mut session = master.session().await;
+    session.run(task("other", "true"));
+    session.until("other", TaskState::TaskFinished).await;
+    eventually("the other's container is gone", async || node.containers_left() == 0).await;
+    node.stop().await;
+    drop(session);
+    let node = Node::start(config).await;
+    let session = master.session().await;
+    assert!(told(&session).values().all(|state| *state == TaskState::TaskRunning));
+    assert_eq!(pids(&node).await, started);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn an_end_while_the_agent_is_away_is_told_when_it_is_back() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let config = config(&dir, &master);
