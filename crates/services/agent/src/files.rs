@@ -8,11 +8,12 @@
 mod listing;
 mod resolve;
 
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Take};
 
 use api_mesos::Query;
 use api_mesos::json::{Array, Object};
-use http_kit::{Body, HeaderValue, Response, StatusCode, header, respond};
+use http_kit::{Body, BodySender, HeaderValue, Response, StatusCode, header, respond};
 use mesos_proto::v1::FileInfo;
 
 use crate::answers::{bad_request, document, not_recovered, refusal};
@@ -174,23 +175,8 @@ async fn start_download(api: &Api, query: &Query) -> Result<Response, FilesError
     })
     .await?;
     let (sender, body) = Body::channel(PIECES);
-    tokio::task::spawn_blocking(move || {
-        // Not beyond the length that was promised, although the task may be writing on.
-        let mut file = file.take(size);
-        let mut piece = vec![0; PIECE];
-        loop {
-            match file.read(&mut piece) {
-                Ok(0) => break,
-                Ok(count) => {
-                    let sent = sender.send(piece[..count].to_vec());
-                    if tokio::runtime::Handle::current().block_on(sent).is_err() {
-                        break;
-                    }
-                }
-                Err(error) => return sender.abort(error.to_string()),
-            }
-        }
-    });
+    // Not beyond the length that was promised, although the task may be writing on.
+    tokio::spawn(send_all(file.take(size), sender));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
@@ -199,6 +185,31 @@ async fn start_download(api: &Api, query: &Query) -> Result<Response, FilesError
     let plain = HeaderValue::from_static("attachment");
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).unwrap_or(plain));
     Ok(response)
+}
+
+/// Sends a file in pieces. A thread is held while one is read and not while the client takes it: who does
+/// not read what he asked for must not hold up what else waits for threads, such as the start of tasks.
+async fn send_all(mut file: Take<File>, sender: BodySender) {
+    loop {
+        let piece = aside(move || {
+            let mut piece = Vec::with_capacity(PIECE);
+            match file.by_ref().take(PIECE as u64).read_to_end(&mut piece) {
+                Ok(_) => Ok((file, piece)),
+                Err(error) => Err(FilesError::Failed(error.to_string())),
+            }
+        });
+        match piece.await {
+            Ok((_, piece)) if piece.is_empty() => break,
+            Ok((rest, piece)) => {
+                if sender.send(piece).await.is_err() {
+                    break;
+                }
+                file = rest;
+            }
+            Err(FilesError::Failed(reason)) => return sender.abort(reason),
+            Err(_) => return sender.abort("the agent is stopping"),
+        }
+    }
 }
 
 /// The types that browsers show without running them; everything else is just bytes.

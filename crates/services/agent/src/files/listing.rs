@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -15,7 +16,10 @@ const MOST_ENTRIES: usize = 20_000;
 /// The entries of a directory, each named by the path that was asked for and its own name. Of what is no
 /// directory there are none, as in Mesos.
 pub(super) fn list(found: &Found, asked: &str) -> Result<Vec<FileInfo>, FilesError> {
-    let Ok(entries) = fs::read_dir(found.path()) else { return Ok(Vec::new()) };
+    let Ok(directory) = found.open_directory() else { return Ok(Vec::new()) };
+    // By its descriptor: the task may put a link in the place of its path at any moment.
+    let opened = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let Ok(entries) = fs::read_dir(opened) else { return Ok(Vec::new()) };
     let mut names = Names::default();
     let mut all = Vec::new();
     for entry in entries.take(MOST_ENTRIES).flatten() {

@@ -131,7 +131,7 @@ impl Found {
 
     /// Opens a regular file and tells its size. `attempt` is what for, for the error.
     pub(super) fn open(&self, attempt: &str) -> Result<(File, u64), FilesError> {
-        let file = self.open_beneath().map_err(|error| match error {
+        let file = self.open_beneath(OFlags::empty()).map_err(|error| match error {
             // The latter two: a link was put there since the path was looked at.
             Errno::NOENT | Errno::LOOP | Errno::XDEV => FilesError::NotFound,
             _ => {
@@ -149,10 +149,15 @@ impl Found {
         Ok((file, data.len()))
     }
 
+    /// Opens a directory, to list it; an error if it is none (any more).
+    pub(super) fn open_directory(&self) -> Result<File, Errno> {
+        self.open_beneath(OFlags::DIRECTORY)
+    }
+
     /// Opens without following any link: between the look at the path and now the task may have put one
     /// there, and the agent can read what the task cannot.
-    fn open_beneath(&self) -> Result<File, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    fn open_beneath(&self, more: OFlags) -> Result<File, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | more;
         if self.rest.as_os_str().is_empty() {
             return Ok(rustix::fs::open(&self.base, flags | OFlags::NOFOLLOW, Mode::empty())?.into());
         }

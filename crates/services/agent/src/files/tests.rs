@@ -104,6 +104,16 @@ fn a_link_put_there_after_the_look_is_not_followed() {
 }
 
 #[test]
+fn a_link_put_in_the_place_of_a_directory_is_not_listed() {
+    let dir = Dir::new("listing-race");
+    let path = dir.sandbox().join("sub").display().to_string();
+    let found = dir.files().resolve(&path).unwrap();
+    fs::remove_dir(&path).unwrap();
+    std::os::unix::fs::symlink("/etc", &path).unwrap();
+    assert_eq!(list(&found, &path).unwrap(), []);
+}
+
+#[test]
 fn a_listing_names_what_is_there() {
     let dir = Dir::new("list");
     let (files, sandbox) = (dir.files(), dir.sandbox());

@@ -213,3 +213,41 @@ async fn a_foreign_page_is_refused() {
     assert_eq!(response.status(), 403);
     node.stop().await;
 }
+
+#[test]
+fn downloads_that_nobody_reads_hold_nothing_up() {
+    // As many threads as an agent has for work on files and containers, only fewer.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
+    runtime.unwrap().block_on(async {
+        let (dir, mut master) = (Dir::new(), Master::start().await);
+        let node = Node::start(config(&dir, &master)).await;
+        let mut session = master.session().await;
+        session.run(task("big", "truncate -s 64M big; sleep 1000"));
+        session.until("big", TaskState::TaskRunning).await;
+        let runs = "/frameworks/M-0000/executors/big/runs/latest";
+        eventually("the file is there", async || {
+            let size = node.get(&format!("/files/read?path={runs}/big")).await;
+            text(&size) == r#"{"data":"","offset":67108864}"#
+        })
+        .await;
+        let address = http_kit::Address::Tcp(node.address);
+        let client = http_kit::Client::default();
+        let mut unread = Vec::new();
+        for _ in 0..8 {
+            let mut request = http_kit::Request::new(http_kit::Body::empty());
+            *request.uri_mut() = format!("/files/download?path={runs}/big").parse().unwrap();
+            let response = client.send(&address, request, http_kit::Timeouts::default()).await.unwrap();
+            assert_eq!(response.status(), 200);
+            unread.push(response);
+        }
+        session.run(task("next", "true"));
+        session.until("next", TaskState::TaskFinished).await;
+        drop(unread);
+        let whole = node.get(&format!("/files/download?path={runs}/stdout")).await;
+        assert_eq!((whole.status().as_u16(), text(&whole)), (200, String::new()));
+        session.kill("big");
+        session.until("big", TaskState::TaskKilled).await;
+        eventually("nothing is left", async || node.containers_left() == 0).await;
+        node.stop().await;
+    });
+}
