@@ -1,6 +1,6 @@
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::sockets::listening_ports;
@@ -47,6 +47,16 @@ pub enum PortLeaseError {
         /// How many blocks there are.
         blocks: usize,
     },
+    /// Somebody else can write where the leases are.
+    #[error(
+        "host ports are not leased in {}: it must be a directory that belongs to this user and that nobody \
+         else can write to; remove it, or set XDG_RUNTIME_DIR",
+        .dir.display()
+    )]
+    Foreign {
+        /// The directory, or the one above it.
+        dir: PathBuf,
+    },
     /// A lease file could not be used.
     #[error("lease host ports in {}", .path.display())]
     File {
@@ -83,6 +93,7 @@ impl PortLeases {
         let mut builder = std::fs::DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(&self.dir);
         made.map_err(|source| PortLeaseError::File { path: self.dir.clone(), source })?;
+        self.dir.ancestors().take(2).try_for_each(check_own)?;
         let blocks: Vec<u16> = (FIRST..=LAST).step_by(usize::from(BLOCK)).collect();
         let owners: Vec<Option<String>> = blocks.iter().map(|first| self.owner(*first)).collect();
         let mine = |at: &usize| owners[*at].as_deref() == Some(owner);
@@ -111,6 +122,9 @@ impl PortLeases {
     /// Gives up every block of the owners whose name starts with `prefix` and that do not run, when
     /// their tasks are gone for good.
     pub fn forget(&self, prefix: &str) {
+        if self.dir.ancestors().take(2).any(|dir| check_own(dir).is_err()) {
+            return;
+        }
         for first in (FIRST..=LAST).step_by(usize::from(BLOCK)) {
             if self.owner(first).is_some_and(|owner| owner.starts_with(prefix))
                 && let Ok(lock) = FileLock::take(&self.path(first))
@@ -130,6 +144,15 @@ impl PortLeases {
         let owner = owner.trim_end();
         (!owner.is_empty()).then(|| owner.to_owned())
     }
+}
+
+/// A directory in `/tmp` may have been made by another user before, with links to this user's files in the
+/// place of leases.
+fn check_own(dir: &Path) -> Result<(), PortLeaseError> {
+    let data = std::fs::symlink_metadata(dir);
+    let data = data.map_err(|source| PortLeaseError::File { path: dir.to_owned(), source })?;
+    let own = data.is_dir() && data.uid() == rustix::process::geteuid().as_raw() && data.mode() & 0o022 == 0;
+    own.then_some(()).ok_or_else(|| PortLeaseError::Foreign { dir: dir.to_owned() })
 }
 
 fn write(path: &Path, owner: &str) -> Result<(), PortLeaseError> {
@@ -188,6 +211,36 @@ mod tests {
         assert!(matches!(error, PortLeaseError::Exhausted { blocks: 22, .. }), "{error}");
         let freed = held.swap_remove(3).ports();
         assert_eq!(leases.take("another").unwrap().ports(), freed);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_to_is_refused() {
+        use std::os::unix::fs::{PermissionsExt, chown, symlink};
+        let (dir, leases) = leases();
+        let refused = || matches!(leases.take("mine"), Err(PortLeaseError::Foreign { .. }));
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        drop(leases.take("mine").unwrap());
+        mode(&leases.dir, 0o770);
+        assert!(refused());
+        mode(&leases.dir, 0o755);
+        mode(dir.path(), 0o777);
+        assert!(refused(), "what is above it counts");
+        mode(dir.path(), 0o700);
+        drop(leases.take("mine").unwrap());
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::rename(&leases.dir, &elsewhere).unwrap();
+        symlink(&elsewhere, &leases.dir).unwrap();
+        assert!(refused());
+        if crate::is_root() {
+            std::fs::remove_file(&leases.dir).unwrap();
+            std::fs::rename(&elsewhere, &leases.dir).unwrap();
+            chown(&leases.dir, Some(4711), None).unwrap();
+            assert!(refused());
+        } else {
+            eprintln!("SKIP another user's directory: needs root");
+        }
     }
 
     #[test]

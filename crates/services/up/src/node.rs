@@ -220,8 +220,8 @@ pub async fn single(part: Part) -> Result<(), Error> {
     Foreground::new(vec![part], goal).run().await
 }
 
-/// Refuses to run another node on the directory than the recorded one: its containers are found by
-/// its address.
+/// Refuses to run another node on the directory than the recorded one: its tasks are reached at its
+/// address.
 fn check_same_node(recorded: &Cluster, asked: &Agent, dir: &Path) -> Result<(), Error> {
     match &recorded.agents[..] {
         [agent] if recorded.is_agent_node() && agent.ip == asked.ip => Ok(()),
