@@ -8,7 +8,7 @@
 //! no name resolution (an [`Address`] is a socket address or a path), no content coding, no HTTP/2.
 //!
 //! Entry points: [`serve`] and [`Handler`] for servers, [`Client`] for clients, [`Body::channel`]
-//! for streams, [`upgrade`] for connections that stop being HTTP, [`guard`] for the refusal of
+//! for streams, [`outbox`] for what waits for a slow reader, [`upgrade`] for connections that stop being HTTP, [`guard`] for the refusal of
 //! requests that a foreign web page sent, [`respond`] and [`target`] for the everyday work of a
 //! handler.
 //!
@@ -28,6 +28,7 @@ mod address;
 mod body;
 mod client;
 pub mod guard;
+pub mod outbox;
 mod pool;
 pub mod proxy;
 pub mod respond;

@@ -17,10 +17,9 @@ use tokio::time::Instant;
 use crate::collector::Collector;
 use crate::executor_stream::ExecutorStream;
 use crate::lifecycle::{Lifecycles, with_causes};
-use crate::link::LinkSender;
 use crate::mailbox::Command;
 use crate::meta::Meta;
-use crate::{Config, Error, sandbox};
+use crate::{Config, Error, registration, sandbox};
 
 /// Commands taken before timers get their turn.
 const BATCH: usize = 256;
@@ -55,7 +54,7 @@ pub(crate) struct EventLoop {
     pub(crate) collector: Collector,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) streams: BTreeMap<ConnectionId, ExecutorStream>,
-    pub(crate) link: Option<LinkSender>,
+    pub(crate) link: Option<link::Sender>,
     /// The master wants this agent to be gone for good.
     pub(crate) leaving: bool,
 }
@@ -171,7 +170,7 @@ impl EventLoop {
         }
     }
 
-    fn register(&mut self, link: LinkSender, registered: Input) -> Result<(), Error> {
+    fn register(&mut self, link: link::Sender, registered: Input) -> Result<(), Error> {
         if let (Input::Registered { agent_id }, Some(known)) = (&registered, self.agent.id())
             && known != agent_id
         {
@@ -245,7 +244,7 @@ impl EventLoop {
     /// What cannot be sent now is sent again: updates until they are acknowledged, the rest never.
     fn send(&mut self, body: Body) {
         if let Some(link) = &self.link
-            && link.send(body).is_err()
+            && registration::send(link, body).is_err()
         {
             self.link = None;
         }

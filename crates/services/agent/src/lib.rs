@@ -23,12 +23,12 @@ mod files;
 mod flags;
 mod http;
 mod lifecycle;
-mod link;
 mod mailbox;
 mod meta;
 mod metrics;
 mod offered;
 mod operator;
+mod registration;
 mod sandbox;
 mod state;
 mod usage;
@@ -186,7 +186,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         loop_ended.request();
         outcome
     };
-    let link = link::run(Arc::clone(&config), boot_id, mailbox.clone(), rng);
+    let link = registration::run(Arc::clone(&config), boot_id, mailbox.clone(), rng);
     let linking = tokio::spawn(link.in_current_span());
     let ((), outcome) = tokio::join!(serving, deciding);
     linking.abort();

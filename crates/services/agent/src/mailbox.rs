@@ -4,7 +4,6 @@ use agent_core::{Agent, Input};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor_stream::ExecutorStream;
-use crate::link::LinkSender;
 
 /// Commands that may wait. Whoever sends more waits with them.
 const BACKLOG: usize = 4096;
@@ -18,7 +17,7 @@ pub(crate) enum Command {
     /// Somebody wants to look.
     Read(Box<dyn FnOnce(&Agent) + Send>),
     /// The master welcomed us, and this is the way to it.
-    Linked(LinkSender, Input),
+    Linked(link::Sender, Input),
     /// The master told us to end for good.
     Leave(String),
 }

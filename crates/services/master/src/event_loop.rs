@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::documents::Documents;
 use crate::event_stream::EventStream;
 use crate::identity::Identity;
-use crate::link::{LinkEvent, LinkSender, LostLink};
+use crate::links::LinkEvent;
 use crate::operator_views;
 use crate::registry::Write;
 use crate::view::{Scene, View};
@@ -112,7 +112,7 @@ pub(crate) struct EventLoop {
     schedulers: BTreeMap<ConnId, Subscriber>,
     operators: BTreeMap<ConnId, Subscriber>,
     max_operators: usize,
-    links: BTreeMap<ConnId, LinkSender>,
+    links: BTreeMap<ConnId, link::Sender>,
     registry: mpsc::Sender<Write>,
     heartbeat_interval: Duration,
     documents: Documents,
@@ -237,7 +237,7 @@ impl EventLoop {
             LinkEvent::Lost(lost) => {
                 let Some(_) = self.links.remove(&conn) else { return Ok(()) };
                 tracing::info!(conn = conn.0, reason = %lost, "an agent's connection is lost");
-                let silent = matches!(lost, LostLink::Silent(_) | LostLink::Stuck(_));
+                let silent = matches!(lost, link::Lost::Silent(_) | link::Lost::Stuck(_));
                 self.input(Input::AgentClosed { conn, silent })
             }
         }

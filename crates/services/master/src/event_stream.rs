@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http_kit::outbox::{self, Lost, Outbox, Unsent, outbox};
 use http_kit::{Body, BodySender, Bytes};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-
-use crate::outbox::{self, Lost, Outbox, Unsent, outbox};
 
 /// How many events are handed to the connection before it has sent them.
 const AHEAD: usize = 16;

@@ -23,10 +23,9 @@ mod event_loop;
 mod event_stream;
 mod http;
 mod identity;
-mod link;
+mod links;
 mod metrics;
 mod operator_views;
-mod outbox;
 mod registry;
 mod roles;
 mod v0;
@@ -53,7 +52,6 @@ pub use registry::RegistryError;
 use event_loop::{EventLoop, Inbox};
 use http::Api;
 use identity::Identity;
-use link::Pulse;
 use registry::Registry;
 
 /// How many connections are served at once: ten thousand agents, each with its link, and as many
@@ -127,7 +125,7 @@ async fn serve(
     let api = Api {
         inbox,
         identity,
-        pulse: Pulse { heartbeat: config.agent_ping_timeout, silence: config.agent_silence() },
+        pulse: link::Pulse { heartbeat: config.agent_ping_timeout, silence: config.agent_silence() },
         heartbeat_interval: config.heartbeat_interval,
     };
     let policy = config

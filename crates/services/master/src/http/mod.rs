@@ -20,7 +20,6 @@ use tracing::Instrument;
 
 use crate::event_loop::{Inbox, Unavailable};
 use crate::identity::Identity;
-use crate::link::Pulse;
 use answers::{bad_request, not_found, refusal};
 use routes::{Endpoint, endpoint};
 
@@ -34,7 +33,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Api {
     pub(crate) inbox: Inbox,
     pub(crate) identity: Arc<Identity>,
-    pub(crate) pulse: Pulse,
+    pub(crate) pulse: link::Pulse,
     pub(crate) heartbeat_interval: Duration,
 }
 
@@ -75,7 +74,7 @@ impl Api {
             return refusal(StatusCode::UPGRADE_REQUIRED, reason);
         };
         let (inbox, pulse) = (self.inbox.clone(), self.pulse);
-        tokio::spawn(crate::link::serve(upgrade, pulse, inbox).in_current_span());
+        tokio::spawn(crate::links::serve(upgrade, pulse, inbox).in_current_span());
         http_kit::upgrade::accept(agent_link::UPGRADE)
     }
 }

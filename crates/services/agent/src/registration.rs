@@ -1,56 +1,37 @@
 //! The connection to the master: asked for, upgraded, kept alive, made again when it is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use agent_core::{Input, Knowledge};
-use agent_link::{Body, Decoder, Frame, Hello, RunningExecutor, Welcome};
+use agent_link::{Body, Hello, RunningExecutor, Welcome};
 use base::{AgentId, ExecutorId, FrameworkId, Rng, TaskId};
 use http_kit::upgrade::{self, Upgraded};
-use http_kit::{Address, Client, ClientConfig, Request, Timeouts};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, timeout};
+use http_kit::{Address, Client, ClientConfig, Request, Timeouts, outbox};
+use link::{Incoming, Pulse, Sender};
+use tokio::time::timeout;
 
 use crate::Config;
 use crate::mailbox::{Command, Mailbox, Stopping};
 use crate::state::CAPABILITIES;
 
-/// Frames that may wait for the master before messages, which nobody promised to deliver, are dropped.
-const BACKLOG: usize = 4096;
+/// Bytes that may wait for the master before messages, which nobody promised to deliver, are dropped.
+const BACKLOG: usize = 8 << 20;
 /// How long the master may take from the request to its Welcome.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
-/// After so many frames of the master it is told that they were received, if nothing else is sent.
-const ACK_EVERY: u64 = agent_link::UNACKNOWLEDGED / 4;
 /// What a master that names none is taken to mean.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 const DEFAULT_SILENCE: Duration = Duration::from_secs(75);
 
-/// The way to the master. Dropping it closes the connection after what was sent.
+/// Sends to the master: messages only while there is room.
 ///
-/// What waits in it is bounded by what it says: at most one update of each task and one retry of it each
-/// 10 s until the silence of a master that does not read ends the connection; and messages only while
-/// there is room.
-#[derive(Debug)]
-pub(crate) struct LinkSender {
-    frames: mpsc::UnboundedSender<Body>,
-    waiting: Arc<AtomicUsize>,
-}
-
-/// The connection is over.
-#[derive(Debug)]
-pub(crate) struct LinkGone;
-
-impl LinkSender {
-    pub(crate) fn send(&self, body: Body) -> Result<(), LinkGone> {
-        let waiting = self.waiting.fetch_add(1, Ordering::AcqRel);
-        if waiting >= BACKLOG && matches!(body, Body::ExecutorMessage(_)) {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
-            return Ok(());
-        }
-        self.frames.send(body).map_err(|_| LinkGone)
+/// # Errors
+/// The link is over, or its other side is too far behind.
+pub(crate) fn send(link: &Sender, body: Body) -> Result<(), outbox::Lost> {
+    if matches!(body, Body::ExecutorMessage(_)) && link.waiting() >= BACKLOG {
+        return Ok(());
     }
+    link.send(body)
 }
 
 /// Why there is no link (any more).
@@ -64,14 +45,14 @@ enum Lost {
     Refused(String),
     #[error("the master refused for good: {0}")]
     RefusedForGood(String),
-    #[error("nothing was heard from the master for {0:?}")]
-    Silent(Duration),
-    #[error("the connection was closed")]
-    Closed,
-    #[error("{0}")]
-    Protocol(String),
-    #[error("the connection broke: {0}")]
-    Broken(#[from] std::io::Error),
+    #[error("the master did not switch protocols within {WELCOME_TIMEOUT:?}")]
+    NotUpgraded,
+    #[error(transparent)]
+    Upgrade(#[from] upgrade::UpgradeError),
+    #[error("the first frame of a master is Welcome or Refused")]
+    FirstFrame,
+    #[error(transparent)]
+    Link(#[from] link::Lost),
     #[error(transparent)]
     Stopping(#[from] Stopping),
 }
@@ -119,15 +100,10 @@ async fn serve(
 ) -> Result<(), Lost> {
     wait_for_recovery(mailbox).await?;
     let connection = connect(config, client).await?;
-    let (read, mut write) = tokio::io::split(connection);
+    let (mut incoming, mut outgoing) = link::split(connection);
     // Asked for as late as possible: what the master is told must still be so when it is welcomed.
     let knowledge = mailbox.read(agent_core::Agent::knowledge).await?;
-    let hello = Frame { seq: 1, ack: 0, body: Some(Body::Hello(hello(boot_id, knowledge))) };
-    let bytes = agent_link::encode(&hello);
-    timeout(WELCOME_TIMEOUT, write.write_all(&bytes)).await.map_err(|_| Lost::Silent(WELCOME_TIMEOUT))??;
-    let piece = vec![0; 16 * 1024].into_boxed_slice();
-    let mut incoming =
-        Incoming { read, decoder: Decoder::default(), piece, seq: 0, received: Arc::default() };
+    outgoing.send(Body::Hello(hello(boot_id, knowledge)), WELCOME_TIMEOUT).await?;
     let welcome = match incoming.next(WELCOME_TIMEOUT).await? {
         Body::Welcome(welcome) => welcome,
         Body::Refused(refused) if refused.permanent => return Err(Lost::RefusedForGood(refused.reason)),
@@ -136,19 +112,16 @@ async fn serve(
             mailbox.send(Command::Leave(shutdown.reason)).await?;
             return Ok(());
         }
-        _ => return Err(Lost::Protocol("the first frame of a master is Welcome or Refused".into())),
+        _ => return Err(Lost::FirstFrame),
     };
     *welcomed = true;
     tracing::info!(master = %config.master, agent_id = agent_id(&welcome), "registered");
-    let pulse = Pulse::of(&welcome);
-    let (frames, queue) = mpsc::unbounded_channel();
-    let waiting = Arc::new(AtomicUsize::new(0));
-    let sender = LinkSender { frames, waiting: Arc::clone(&waiting) };
+    let pulse = pulse_of(&welcome);
+    let (sender, mut queued) = link::queue();
     let registered = Input::Registered { agent_id: AgentId::new(agent_id(&welcome)) };
     mailbox.send(Command::Linked(sender, registered)).await?;
-    let mut outgoing = Outgoing { write, queue, waiting, seq: 1, received: incoming.received.clone() };
     tokio::select! {
-        lost = outgoing.run(pulse) => Err(lost),
+        lost = outgoing.run(&mut queued, pulse) => Err(lost.into()),
         lost = listen(&mut incoming, pulse, mailbox) => lost,
     }
 }
@@ -157,7 +130,7 @@ fn agent_id(welcome: &Welcome) -> &str {
     welcome.agent_id.as_ref().map_or("", |id| &id.value)
 }
 
-async fn listen(incoming: &mut Incoming, pulse: Pulse, mailbox: &Mailbox) -> Result<(), Lost> {
+async fn listen(incoming: &mut Incoming<Upgraded>, pulse: Pulse, mailbox: &Mailbox) -> Result<(), Lost> {
     loop {
         match incoming.next(pulse.silence).await? {
             // The link stays: the ends of the tasks go over it.
@@ -189,11 +162,7 @@ async fn connect(config: &Config, client: &Client) -> Result<Upgraded, Lost> {
         return Err(Lost::Answer(response.status()));
     };
     let connection = timeout(WELCOME_TIMEOUT, upgrade.connection()).await;
-    match connection {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(Lost::Protocol(error.to_string())),
-        Err(_) => Err(Lost::Silent(WELCOME_TIMEOUT)),
-    }
+    Ok(connection.map_err(|_| Lost::NotUpgraded)??)
 }
 
 fn hello(boot_id: &str, knowledge: Knowledge) -> Hello {
@@ -257,130 +226,14 @@ fn input_of(body: Body) -> Option<Input> {
     })
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Pulse {
-    heartbeat: Duration,
-    silence: Duration,
-}
-
-impl Pulse {
-    fn of(welcome: &Welcome) -> Pulse {
-        let millis = |millis: u32, default| match millis {
-            0 => default,
-            millis => Duration::from_millis(millis.into()),
-        };
-        Pulse {
-            heartbeat: millis(welcome.heartbeat_millis, DEFAULT_HEARTBEAT),
-            silence: millis(welcome.silence_millis, DEFAULT_SILENCE),
-        }
-    }
-}
-
-/// What both directions know of what the master sent and received.
-#[derive(Debug, Default)]
-struct Received {
-    seq: AtomicU64,
-    ack: AtomicU64,
-    changed: Notify,
-}
-
-struct Incoming {
-    read: ReadHalf<Upgraded>,
-    decoder: Decoder,
-    piece: Box<[u8]>,
-    seq: u64,
-    received: Arc<Received>,
-}
-
-impl Incoming {
-    /// The next frame with a body. Frames without one only prove life and acknowledge.
-    async fn next(&mut self, silence: Duration) -> Result<Body, Lost> {
-        loop {
-            while let Some(frame) =
-                self.decoder.next_frame().map_err(|error| Lost::Protocol(error.to_string()))?
-            {
-                if frame.ack > self.received.ack.fetch_max(frame.ack, Ordering::AcqRel) {
-                    self.received.changed.notify_one();
-                }
-                let Some(body) = frame.body else { continue };
-                if frame.seq != self.seq + 1 {
-                    return Err(Lost::Protocol(format!("frame {} came after frame {}", frame.seq, self.seq)));
-                }
-                self.seq = frame.seq;
-                self.received.seq.store(frame.seq, Ordering::Release);
-                if frame.seq.is_multiple_of(ACK_EVERY) {
-                    self.received.changed.notify_one();
-                }
-                return Ok(body);
-            }
-            match timeout(silence, self.read.read(&mut self.piece)).await {
-                Err(_) => return Err(Lost::Silent(silence)),
-                Ok(Ok(0)) => return Err(Lost::Closed),
-                Ok(Ok(count)) => self.decoder.push(&self.piece[..count]),
-                Ok(Err(error)) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-struct Outgoing {
-    write: WriteHalf<Upgraded>,
-    queue: mpsc::UnboundedReceiver<Body>,
-    waiting: Arc<AtomicUsize>,
-    seq: u64,
-    received: Arc<Received>,
-}
-
-impl Outgoing {
-    /// Sends what is queued and the heartbeats between, until the queue's sender is dropped or the
-    /// master does not read.
-    async fn run(&mut self, pulse: Pulse) -> Lost {
-        let mut acknowledged = 0;
-        let mut bytes = Vec::new();
-        let mut beat = Instant::now() + pulse.heartbeat;
-        loop {
-            let window = self.received.ack.load(Ordering::Acquire) + agent_link::UNACKNOWLEDGED;
-            let first = tokio::select! {
-                body = self.queue.recv(), if self.seq < window => match body {
-                    Some(body) => Some(body),
-                    None => {
-                        // The other side may be gone already.
-                        let _ = timeout(pulse.silence, self.write.shutdown()).await;
-                        return Lost::Closed;
-                    }
-                },
-                () = tokio::time::sleep_until(beat) => None,
-                () = self.received.changed.notified() => {
-                    if self.received.seq.load(Ordering::Acquire) - acknowledged < ACK_EVERY {
-                        continue;
-                    }
-                    None
-                }
-            };
-            bytes.clear();
-            acknowledged = self.received.seq.load(Ordering::Acquire);
-            match first {
-                None => bytes = agent_link::encode(&Frame { seq: 0, ack: acknowledged, body: None }),
-                Some(first) => {
-                    self.append(first, acknowledged, &mut bytes);
-                    // What is waiting behind it goes with the same write.
-                    while self.seq < window && bytes.len() < 256 * 1024 {
-                        let Ok(body) = self.queue.try_recv() else { break };
-                        self.append(body, acknowledged, &mut bytes);
-                    }
-                }
-            }
-            match timeout(pulse.silence, self.write.write_all(&bytes)).await {
-                Ok(Ok(())) => beat = Instant::now() + pulse.heartbeat,
-                Ok(Err(error)) => return error.into(),
-                Err(_) => return Lost::Silent(pulse.silence),
-            }
-        }
-    }
-
-    fn append(&mut self, body: Body, ack: u64, bytes: &mut Vec<u8>) {
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.seq += 1;
-        bytes.extend_from_slice(&agent_link::encode(&Frame { seq: self.seq, ack, body: Some(body) }));
+/// What the master wants, as far as it says so.
+fn pulse_of(welcome: &Welcome) -> Pulse {
+    let millis = |millis: u32, default| match millis {
+        0 => default,
+        millis => Duration::from_millis(millis.into()),
+    };
+    Pulse {
+        heartbeat: millis(welcome.heartbeat_millis, DEFAULT_HEARTBEAT),
+        silence: millis(welcome.silence_millis, DEFAULT_SILENCE),
     }
 }

@@ -1,4 +1,4 @@
-//! Queues from the event loop to a peer: bounded by bytes, not by count, because one turn of the loop
+//! Queues from an event loop to a peer: bounded by bytes, not by count, because one turn of the loop
 //! may have thousands of small things to say to a peer that reads well (every task it asked about).
 
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 
 /// How many bytes may wait for one peer. One that is further behind is cut off: it comes back and asks
 /// for what it missed. A single message is taken whatever its size.
-pub(crate) const LIMIT: usize = 64 << 20;
+pub const LIMIT: usize = 64 << 20;
 
 /// The loop's end.
 #[derive(Debug)]
-pub(crate) struct Outbox<T> {
+pub struct Outbox<T> {
     items: mpsc::UnboundedSender<(T, usize)>,
     waiting: Arc<AtomicUsize>,
     limit: usize,
@@ -20,17 +20,17 @@ pub(crate) struct Outbox<T> {
 
 /// The end of the task that writes to the peer.
 #[derive(Debug)]
-pub(crate) struct Unsent<T> {
+pub struct Unsent<T> {
     items: mpsc::UnboundedReceiver<(T, usize)>,
     waiting: Arc<AtomicUsize>,
 }
 
 /// Nothing more can be said to the peer: it is gone, or too far behind.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Lost;
+pub struct Lost;
 
 /// A queue of at most `limit` bytes.
-pub(crate) fn outbox<T>(limit: usize) -> (Outbox<T>, Unsent<T>) {
+pub fn outbox<T>(limit: usize) -> (Outbox<T>, Unsent<T>) {
     let (sender, items) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     (Outbox { items: sender, waiting: waiting.clone(), limit }, Unsent { items, waiting })
@@ -38,7 +38,10 @@ pub(crate) fn outbox<T>(limit: usize) -> (Outbox<T>, Unsent<T>) {
 
 impl<T> Outbox<T> {
     /// Queues an item of so many bytes.
-    pub(crate) fn put(&self, item: T, bytes: usize) -> Result<(), Lost> {
+    ///
+    /// # Errors
+    /// The reading end is gone, or the limit would be passed; the item is dropped.
+    pub fn put(&self, item: T, bytes: usize) -> Result<(), Lost> {
         let waiting = self.waiting.load(Ordering::Acquire);
         if waiting > 0 && waiting + bytes > self.limit {
             return Err(Lost);
@@ -46,18 +49,23 @@ impl<T> Outbox<T> {
         self.waiting.fetch_add(bytes, Ordering::AcqRel);
         self.items.send((item, bytes)).map_err(|_| Lost)
     }
+
+    /// How many bytes are queued and not taken.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
 }
 
 impl<T> Unsent<T> {
     /// The next item; none when the outbox was dropped and everything was taken.
-    pub(crate) async fn next(&mut self) -> Option<T> {
+    pub async fn next(&mut self) -> Option<T> {
         let (item, bytes) = self.items.recv().await?;
         self.waiting.fetch_sub(bytes, Ordering::AcqRel);
         Some(item)
     }
 
     /// The next item if there is one now.
-    pub(crate) fn try_next(&mut self) -> Option<T> {
+    pub fn try_next(&mut self) -> Option<T> {
         let (item, bytes) = self.items.try_recv().ok()?;
         self.waiting.fetch_sub(bytes, Ordering::AcqRel);
         Some(item)
@@ -74,7 +82,7 @@ mod tests {
         for number in 0..100 {
             assert_eq!(outbox.put(number, 1), Ok(()));
         }
-        assert_eq!(outbox.put(100, 1), Err(Lost));
+        assert_eq!((outbox.put(100, 1), outbox.waiting()), (Err(Lost), 100));
         assert_eq!(unsent.next().await, Some(0));
         assert_eq!(outbox.put(100, 1), Ok(()));
         while unsent.try_next().is_some() {}
