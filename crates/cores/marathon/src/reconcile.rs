@@ -15,6 +15,14 @@ use crate::timer::Timer;
 /// Tasks that the master did not answer for are asked for again after this time, then after twice this time, ...
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The same right after a subscription: a master that has just started says nothing of tasks whose agents are not back,
+/// and most agents are back within a moment.
+const FIRST_PAUSE_OF_SUBSCRIPTION: Duration = Duration::from_millis(500);
+
+/// How long after a subscription the agents have to come back: then what is known is acted on, and the master is asked
+/// for what else there is.
+const TIME_TO_SETTLE: Duration = Duration::from_secs(10);
+
 /// What the master answers when it has ended the framework.
 const FRAMEWORK_REMOVED: &str = "Framework has been removed";
 
@@ -34,6 +42,8 @@ pub(crate) struct Mesos {
     /// Instances of which the master was asked and did not answer yet.
     pub(crate) unanswered: BTreeSet<InstanceId>,
     pause: Duration,
+    /// When [`TIME_TO_SETTLE`] is over.
+    settles: Mono,
     /// When the next step of a reconciliation is due; timers of earlier subscriptions mean nothing.
     due: Mono,
 }
@@ -48,6 +58,7 @@ impl Mesos {
             settled: false,
             unanswered: BTreeSet::new(),
             pause: FIRST_PAUSE,
+            settles: Mono(0),
             due: Mono(0),
         }
     }
@@ -90,7 +101,8 @@ impl Marathon {
         self.mesos.subscribed_before = true;
         self.publish(now, kind);
         self.demand_anew();
-        self.mesos.pause = FIRST_PAUSE;
+        self.mesos.pause = FIRST_PAUSE_OF_SUBSCRIPTION;
+        self.mesos.settles = now.mono + TIME_TO_SETTLE;
         self.reconcile_all(now);
         self.resend_kills(now);
     }
@@ -135,6 +147,9 @@ impl Marathon {
 
     fn reconcile_later(&mut self, now: Now) {
         self.mesos.due = now.mono + self.mesos.pause;
+        if now.mono < self.mesos.settles {
+            self.mesos.due = self.mesos.due.min(self.mesos.settles);
+        }
         self.timers.set(self.mesos.due, Timer::Reconcile);
     }
 
@@ -145,6 +160,10 @@ impl Marathon {
     pub(crate) fn on_reconcile_due(&mut self, now: Now) {
         if !self.mesos.connected || self.mesos.due > now.mono {
             return;
+        }
+        if now.mono < self.mesos.settles {
+            self.mesos.pause *= 2;
+            return self.reconcile_unanswered(now);
         }
         if !self.mesos.settled {
             self.settle();

@@ -138,6 +138,23 @@ fn what_happened_while_marathon_was_away_is_found_out() {
 }
 
 #[test]
+fn marathon_goes_on_soon_after_the_agents_are_back() {
+    let mut world = World::new(1);
+    world.put(app("/web", 2));
+    world.settle();
+    // A master that has just started says nothing of tasks whose agents are not back.
+    world.mesos.deaf = true;
+    world.crash();
+    world.deliver();
+    world.put(app("/web", 4));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.alive("/web").len(), 2, "nothing is decided yet");
+    world.mesos.deaf = false;
+    (0..4).for_each(|_| world.second());
+    assert_eq!(world.running("/web").len(), 4);
+}
+
+#[test]
 fn tasks_that_should_not_be_are_killed() {
     let mut world = World::new(1);
     world.put(app("/web", 1));
