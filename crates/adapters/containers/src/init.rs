@@ -156,15 +156,11 @@ fn follow(plan: &Plan, link: Link, pid: u32) -> Result<ProcessIdentity, Failure>
     Err(serde_json::from_slice(&told).unwrap_or_else(|error| Failure::new("hear from the container", error)))
 }
 
-/// Records who the init is, puts it into its groups and opens its gate.
+/// Records who the init is and opens its gate.
 fn release(plan: &Plan, gate: &OwnedFd, pid: u32) -> Result<ProcessIdentity, Failure> {
     let identity = ProcessIdentity::of(pid).attempt(|| format!("identify process {pid}"))?;
     // Before it runs, so that there is never a container that a restarted agent could not find.
     record(&plan.state_file, &identity).attempt(|| format!("write {}", plan.state_file.display()))?;
-    plan.group.attach(pid).map_err(|error| {
-        let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        Failure::new(format!("put the container into its group: {error}"), why)
-    })?;
     rustix::io::write(gate, b"1").attempt(|| "let the container run".into())?;
     Ok(identity)
 }

@@ -76,6 +76,10 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
     let spec = &plan.spec;
     // Out of the agent's session: neither its terminal's signals nor its end reach the container.
     rustix::process::setsid().attempt(|| "begin a session".into())?;
+    plan.group.enter().map_err(|error| {
+        let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Failure::new(format!("enter the container's group: {error}"), why)
+    })?;
     reset_signals();
     rustix::stdio::dup2_stdin(&prepared.stdin).attempt(|| "redirect standard input".into())?;
     rustix::stdio::dup2_stdout(&prepared.stdout).attempt(|| "redirect standard output".into())?;
