@@ -136,7 +136,9 @@ fn custom_program(command: &CommandInfo) -> (PathBuf, Vec<String>) {
     (value.into(), argv)
 }
 
-/// Mesos: `executorEnvironment`, and what the command itself asks for.
+/// Mesos: `executorEnvironment`, and what the command of a custom executor asks for. What a command task
+/// asks for its executor adds when it starts the task: the executor itself may be root where the task is
+/// not, so the task's author must not choose which agent it listens to.
 fn environment(
     config: &Config,
     launch: &Launch,
@@ -174,7 +176,8 @@ fn environment(
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect();
-    for variable in command.environment.iter().flat_map(|environment| &environment.variables) {
+    let own = command.environment.as_ref().filter(|_| launch.task.is_none());
+    for variable in own.iter().flat_map(|environment| &environment.variables) {
         let value = variable.value.clone().unwrap_or_default();
         match all.iter_mut().find(|(name, _)| *name == variable.name) {
             Some((_, known)) => *known = value,
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_says_the_last_word_in_the_environment() {
+    fn a_custom_executors_command_says_the_last_word_in_its_environment() {
         let variable = |name: &str, value: &str| environment::Variable {
             name: name.into(),
             value: Some(value.into()),
@@ -258,7 +261,11 @@ mod tests {
         let variables = vec![variable("A", "1"), variable("LIBPROCESS_PORT", "7")];
         let command = CommandInfo { environment: Some(Environment { variables }), ..Default::default() };
         let sandbox = Path::new("/d/sandbox");
-        let all = environment(&config(), &launch(TaskInfo::default()), &command, sandbox, "127.0.0.1:5051");
+        let mut launch = launch(TaskInfo::default());
+        let all = environment(&config(), &launch, &command, sandbox, "127.0.0.1:5051");
+        assert!(all.contains(&("LIBPROCESS_PORT".into(), "0".into())), "a task's is not its executor's");
+        launch.task = None;
+        let all = environment(&config(), &launch, &command, sandbox, "127.0.0.1:5051");
         let check = |name: &str, value: &str| {
             let found: Vec<&str> = all.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
             assert_eq!(found, [value], "{name}");

@@ -40,6 +40,27 @@ async fn a_command_runs_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_tasks_environment_is_not_its_executors() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let mut config = config(&dir, &master);
+    config.executor_registration_timeout = Duration::from_secs(3);
+    let node = Node::start(config).await;
+    let mut session = master.session().await;
+    // The executor may be root and the task not: it must not be led to somebody who only plays the agent.
+    let mut led = task("led", r#"test "$MESOS_DOMAIN_SOCKET $MESOS_EXECUTOR_ID" = "/nowhere other""#);
+    let variable = |name: &str, value: &str| v1::environment::Variable {
+        name: name.into(),
+        value: Some(value.into()),
+        ..Default::default()
+    };
+    let variables = vec![variable("MESOS_DOMAIN_SOCKET", "/nowhere"), variable("MESOS_EXECUTOR_ID", "other")];
+    led.command.as_mut().unwrap().environment = Some(v1::Environment { variables });
+    session.run(led);
+    session.until("led", TaskState::TaskFinished).await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn failures_tell_their_status() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;
