@@ -87,7 +87,10 @@ async fn route(api: &Arc<Api>, request: Request) -> Response {
             false => not_found(),
         };
     }
-    let jsonp = query.get("jsonp");
+    let jsonp = match query.jsonp() {
+        Ok(jsonp) => jsonp,
+        Err(reason) => return bad_request(reason),
+    };
     match &*path {
         "/health" => respond::status(StatusCode::OK),
         "/version" => document(version::document_of_version(), jsonp),

@@ -23,6 +23,21 @@ impl Query {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The function that a document is to be wrapped in a call of (`jsonp`). Mesos puts anything before the
+    /// parenthesis; a name is all that a page needs, and it cannot carry a script of somebody else's.
+    ///
+    /// # Errors
+    /// When it is no name; the text is for the client.
+    pub fn jsonp(&self) -> Result<Option<&str>, &'static str> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.');
+        match self.get("jsonp") {
+            Some(name) if name.is_empty() || name.len() > 256 || !name.chars().all(allowed) => {
+                Err("Expecting 'jsonp' to be the name of a function")
+            }
+            name => Ok(name),
+        }
+    }
+
     /// The value of a parameter that is a whole number; one that is not counts as absent, as in Mesos.
     pub fn number(&self, name: &str) -> Option<usize> {
         self.get(name)?.trim().parse().ok()
@@ -70,6 +85,17 @@ mod tests {
         assert_eq!(query.get("x"), Some("1=2"));
         assert_eq!(query.number("x"), None);
         assert_eq!(query.get("nope"), None);
+    }
+
+    #[test]
+    fn a_function_is_a_name() {
+        let check = |text, expect: Result<Option<&str>, ()>| {
+            assert_eq!(Query::parse(text).unwrap().jsonp().map_err(drop), expect, "{text}");
+        };
+        check("x=1", Ok(None));
+        check("jsonp=a.b_$1", Ok(Some("a.b_$1")));
+        check("jsonp=", Err(()));
+        check("jsonp=alert(1)//", Err(()));
     }
 
     #[test]

@@ -54,6 +54,9 @@ async fn an_idle_agent_answers_as_mesos_does() {
         check("/files/browse", 400, "Expecting 'path=value' in query.\n").await;
         check("/files/browse?path=/nope", 404, "").await;
         check("/files/read?path=/etc/passwd", 404, "").await;
+        check("/health?jsonp=f.g", 200, "").await;
+        check("/containers?jsonp=f.g", 200, "f.g([])").await;
+        check("/files/read?jsonp=alert(1)//", 400, "Expecting 'jsonp' to be the name of a function").await;
         let method = "405 Method Not Allowed. Expecting one of { 'POST' }, but received 'GET'.";
         check("/api/v1", 405, method).await;
         check("/api/v1/executor", 405, method).await;

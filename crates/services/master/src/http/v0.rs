@@ -15,10 +15,7 @@ impl Api {
     pub(super) async fn document(&self, endpoint: Endpoint, request: &Request) -> Result<Response, Response> {
         let query = Query::parse(request.uri().query().unwrap_or(""))
             .map_err(|error| bad_request(format!("Unable to decode query string: {error}")))?;
-        let jsonp = query.get("jsonp");
-        if jsonp.is_some_and(|function| !is_function(function)) {
-            return Err(bad_request("Expecting 'jsonp' to be the name of a function"));
-        }
+        let jsonp = query.jsonp().map_err(bad_request)?;
         let only = |name: &str| query.get(name).map(str::to_owned);
         let view = match endpoint {
             Endpoint::Version => return Ok(document(document_of_version(), jsonp)),
@@ -51,13 +48,6 @@ fn task_query(query: &Query) -> TaskQuery {
         offset: query.number("offset").unwrap_or(default.offset),
         limit: query.number("limit").unwrap_or(default.limit),
     }
-}
-
-/// Mesos puts anything before the parenthesis; a name is all that a page needs, and it cannot carry a
-/// script of somebody else's.
-fn is_function(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.');
-    !name.is_empty() && name.len() <= 256 && name.chars().all(allowed)
 }
 
 const ENDPOINTS: [&str; 16] = [
