@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_marathon::{AppDefinition, AppId, Event, EventKind};
-use base::{Mono, Now, Rng, Wall};
+use base::{Mono, Now, Rng, Timers, Wall};
 
 use crate::app::App;
 use crate::config::Config;
@@ -14,7 +14,7 @@ use crate::id::InstanceId;
 use crate::input::Input;
 use crate::instance::Instance;
 use crate::reconcile::Mesos;
-use crate::timer::{Timer, Timers};
+use crate::timer::Timer;
 
 /// Marathon without IO. See the crate's documentation.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Marathon {
     pub(crate) mesos: Mesos,
     pub(crate) demand: Demand,
     pub(crate) gate: Gate,
-    pub(crate) timers: Timers,
+    pub(crate) timers: Timers<Timer>,
     /// Instances whose tasks are probed.
     pub(crate) probed: BTreeSet<InstanceId>,
     /// Apps for which wanted and found have to be compared.
@@ -48,7 +48,7 @@ impl Marathon {
             Input::Health(result) => self.on_health_result(now, result),
             Input::Tick => {}
         }
-        while let Some(timer) = self.timers.pop_due(now.mono) {
+        while let Some((_, timer)) = self.timers.pop_due(now.mono) {
             self.on_timer(now, timer);
         }
         self.drive(now);

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_marathon::ActionName;
-use base::{Now, Rng, Wall};
+use base::{Now, Rng, Timers, Wall};
 
 use crate::app::App;
 use crate::condition::{Condition, Goal};
@@ -14,7 +14,7 @@ use crate::instance::{Instance, Kill};
 use crate::machine::Marathon;
 use crate::reconcile::Mesos;
 use crate::record::{Key, Record};
-use crate::timer::{Timer, Timers};
+use crate::timer::Timer;
 
 impl Marathon {
     /// Marathon as it was when `records` were written; without any, a new one. Records that a crash in the middle of

@@ -1,7 +1,4 @@
-use std::collections::BTreeSet;
-
 use api_marathon::AppId;
-use base::Mono;
 
 use crate::id::InstanceId;
 
@@ -18,26 +15,4 @@ pub(crate) enum Timer {
     Unreachable(InstanceId),
     /// All tasks are compared with the master's.
     Reconcile,
-}
-
-/// Timers in the order in which they fire. One that is no longer meant still fires: who is woken looks whether there
-/// is something to do.
-#[derive(Debug, Default)]
-pub(crate) struct Timers(BTreeSet<(Mono, Timer)>);
-
-impl Timers {
-    pub(crate) fn set(&mut self, at: Mono, timer: Timer) {
-        self.0.insert((at, timer));
-    }
-
-    pub(crate) fn next(&self) -> Option<Mono> {
-        self.0.first().map(|(at, _)| *at)
-    }
-
-    pub(crate) fn pop_due(&mut self, now: Mono) -> Option<Timer> {
-        if self.next()? > now {
-            return None;
-        }
-        self.0.pop_first().map(|(_, timer)| timer)
-    }
 }

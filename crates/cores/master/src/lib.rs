@@ -25,7 +25,7 @@ mod registration;
 mod registry;
 mod subscription;
 mod task;
-mod timers;
+mod timer;
 mod turn;
 mod updates;
 mod validation;

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use allocator::Allocator;
-use base::{AgentId, FrameworkId, Mono, Now, OfferId};
+use base::{AgentId, FrameworkId, Mono, Now, OfferId, Timers};
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
 use crate::config::Config;
@@ -11,7 +11,7 @@ use crate::input::{ConnId, Input, OperatorCall};
 use crate::metrics::{Counters, TaskReasons};
 use crate::registration::Registrations;
 use crate::registry::{self, RecoverError, RegistryOp};
-use crate::timers::{Timer, Timers};
+use crate::timer::Timer;
 use crate::turn::Turn;
 
 /// The master: every framework, agent, task and offer, and what becomes of each input.
@@ -23,7 +23,7 @@ pub struct Master {
     pub(crate) counters: Counters,
     pub(crate) task_reasons: TaskReasons,
     pub(crate) allocator: Allocator,
-    pub(crate) timers: Timers,
+    pub(crate) timers: Timers<Timer>,
 
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) completed_frameworks: VecDeque<Framework>,

@@ -15,7 +15,7 @@ use crate::agent::Agent;
 use crate::framework::{Framework, Offer, has_capability};
 use crate::master::Master;
 use crate::message::{self, event};
-use crate::timers::Timer;
+use crate::timer::Timer;
 use crate::turn::Turn;
 use crate::view::DEFAULT_AGENT_PORT;
 

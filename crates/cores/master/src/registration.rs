@@ -19,7 +19,7 @@ use crate::master::Master;
 use crate::message::{self, event, published};
 use crate::reconciliation::{Return, total};
 use crate::registry;
-use crate::timers::Timer;
+use crate::timer::Timer;
 use crate::turn::Turn;
 use crate::updates::ends_here;
 use crate::validation;

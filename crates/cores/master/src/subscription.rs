@@ -18,7 +18,7 @@ use crate::master::Master;
 use crate::message::{self, event, published};
 use crate::metrics::FrameworkMetrics;
 use crate::offers::capabilities;
-use crate::timers::Timer;
+use crate::timer::Timer;
 use crate::turn::Turn;
 use crate::validation::framework as validation;
 

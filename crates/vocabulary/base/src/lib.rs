@@ -1,4 +1,4 @@
-//! Words every crate shares: time as data ([`Now`]), typed ids, randomness from a
+//! Words every crate shares: time as data ([`Now`], [`Timers`]), typed ids, randomness from a
 //! seed, and the cluster's token ([`Auth`]).
 //!
 //! Deliberately absent: any clock, any source of entropy, any IO. Who needs the time is handed a
@@ -8,8 +8,10 @@ mod auth;
 mod id;
 mod rng;
 mod time;
+mod timers;
 
 pub use auth::{Auth, COOKIES};
 pub use id::{AgentId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId};
 pub use rng::Rng;
 pub use time::{Mono, Now, Wall};
+pub use timers::Timers;

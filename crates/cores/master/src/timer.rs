@@ -1,0 +1,14 @@
+use base::{AgentId, FrameworkId, OfferId};
+
+/// What the passing of time can bring about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// A connected framework gets a HEARTBEAT.
+    Heartbeat(FrameworkId),
+    /// A disconnected framework has had its failover timeout.
+    RemoveFramework(FrameworkId),
+    /// An offer is not answered.
+    RescindOffer(OfferId),
+    /// A disconnected agent does not come back, or one of the registry after a failover of the master.
+    AgentUnreachable(AgentId),
+}
