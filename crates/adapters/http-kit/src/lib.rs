@@ -10,7 +10,7 @@
 //! Entry points: [`serve`] and [`Handler`] for servers, [`Client`] for clients, [`Body::channel`]
 //! for streams, [`outbox`] for what waits for a slow reader, [`upgrade`] for connections that stop being HTTP, [`guard`] for the refusal of
 //! requests that a foreign web page sent, [`respond`] and [`target`] for the everyday work of a
-//! handler.
+//! handler, [`mesos`] for answers in the words of Mesos.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -28,6 +28,7 @@ mod address;
 mod body;
 mod client;
 pub mod guard;
+pub mod mesos;
 pub mod outbox;
 mod pool;
 pub mod proxy;

@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering;
 use agent_core::{ConnectionId, Input, MemoryReport, Refusal};
 use api_mesos::Encoding;
 use base::{ExecutorId, FrameworkId, TaskId};
+use http_kit::mesos::{bad_request, only_post, refusal};
 use http_kit::{Method, Request, Response, StatusCode, header, respond};
 use mesos_proto::v1::executor::{Call, call};
 use mesos_proto::v1::task_status::Source;
 use mesos_proto::v1::{TaskState, TaskStatus};
-use mesos_proto::{binary, json};
 
-use crate::answers::{bad_request, header_text, only_post, read_body, refusal};
 use crate::executor_stream::ExecutorStream;
-use crate::http::Api;
+use crate::http::{Api, header_text, read_body};
 use crate::lifecycle::memory_report;
 use crate::mailbox::Command;
 
@@ -36,11 +35,7 @@ async fn call(api: &Api, request: Request) -> Result<Response, Response> {
     })?;
     let accept = header_text(&request, header::ACCEPT);
     let body = read_body(request).await?;
-    let call: Call = match encoding {
-        Encoding::Protobuf => binary::decode_checked(&body)
-            .map_err(|_| bad_request("Failed to parse body into Call protobuf"))?,
-        Encoding::Json => json::from_json(&body).map_err(|error| bad_request(json_error(&error)))?,
-    };
+    let call: Call = encoding.decode_call(&body).map_err(bad_request)?;
     if let Some(what) = invalid(&call) {
         return Err(bad_request(format!("Failed to validate Executor::Call: {what}")));
     }
@@ -57,13 +52,6 @@ async fn call(api: &Api, request: Request) -> Result<Response, Response> {
     let executor_id = ExecutorId::new(&call.executor_id.value);
     admit(api, &framework_id, &executor_id, subscribes).await?;
     carry_out(api, call, framework_id, executor_id, answer_encoding.unwrap_or(Encoding::Json)).await
-}
-
-fn json_error(error: &mesos_proto::DecodeError) -> String {
-    match error {
-        mesos_proto::DecodeError::Syntax { .. } => format!("Failed to parse body into JSON: {error}"),
-        _ => format!("Failed to convert JSON into Call protobuf: {error}"),
-    }
 }
 
 /// Mesos: `common::validation::validateExecutorCall`.

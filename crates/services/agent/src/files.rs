@@ -13,11 +13,11 @@ use std::io::{Read, Seek, SeekFrom, Take};
 
 use api_mesos::Query;
 use api_mesos::json::{Array, Object};
+use http_kit::mesos::{bad_request, document, refusal};
 use http_kit::{Body, BodySender, HeaderValue, Response, StatusCode, header, respond};
 use mesos_proto::v1::FileInfo;
 
-use crate::answers::{bad_request, document, not_recovered, refusal};
-use crate::http::Api;
+use crate::http::{Api, not_recovered};
 pub(crate) use resolve::Files;
 
 /// The most that one read gives (Mesos: 16 pages).

@@ -3,17 +3,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use api_mesos::Query;
 use api_mesos::version;
 use base::Mono;
 use containers::Containers;
-use http_kit::{BoxFuture, Handler, Method, Peer, Request, Response, StatusCode, respond};
+use http_kit::mesos::{bad_request, document, not_found, refusal};
+use http_kit::{
+    BoxFuture, Bytes, Handler, HeaderName, Method, Peer, Request, Response, StatusCode, mesos, respond,
+};
 
-use crate::answers::{bad_request, document, not_found, not_recovered};
 use crate::files::Files;
 use crate::mailbox::Mailbox;
 use crate::{Config, executor_api, files, metrics, operator, state, usage};
+
+/// The longest body that any call may have.
+const LONGEST_BODY: usize = 4 << 20;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What answering takes.
 pub(crate) struct Api {
@@ -122,6 +130,24 @@ fn answer(document_or_stopping: Result<Vec<u8>, crate::mailbox::Stopping>, jsonp
         Ok(body) => document(body, jsonp),
         Err(_) => not_recovered(),
     }
+}
+
+/// 503 until the event loop runs, and again when it ends.
+pub(crate) fn not_recovered() -> Response {
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "Agent has not finished recovery")
+}
+
+/// A header's value, if it is there and text.
+pub(crate) fn header_text(request: &Request, name: HeaderName) -> Option<String> {
+    Some(request.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+/// The whole body.
+///
+/// # Errors
+/// The answer that says why not.
+pub(crate) async fn read_body(request: Request) -> Result<Bytes, Response> {
+    mesos::read_body(request, LONGEST_BODY, BODY_TIMEOUT).await
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@
 //! Deliberately absent: which task runs where (the master's), how containers are made (the `containers`
 //! adapter's), fetching of URIs and images, containers in containers.
 
-mod answers;
 mod collector;
 mod config;
 mod end;

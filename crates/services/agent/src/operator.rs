@@ -5,15 +5,15 @@ use std::sync::Arc;
 use agent_core::{Agent, Executor, Framework, TaskRun};
 use api_mesos::Encoding;
 use api_mesos::json::{Array, Object, document};
-use api_mesos::version::{Build, MESOS_VERSION};
+use api_mesos::version::version_info;
+use http_kit::mesos::{bad_request, only_post, refusal};
 use http_kit::{Method, Request, Response, StatusCode, header, respond};
 use mesos_proto::json::write_json;
 use mesos_proto::v1::agent::{Call, Response as Answer, call, response};
-use mesos_proto::v1::{self, ExecutorInfo, Flag, FrameworkInfo, Metric, Task, VersionInfo};
+use mesos_proto::v1::{self, ExecutorInfo, Flag, FrameworkInfo, Metric, Task};
 use mesos_proto::{binary, json};
 
-use crate::answers::{bad_request, header_text, not_recovered, only_post, read_body, refusal};
-use crate::http::Api;
+use crate::http::{Api, header_text, not_recovered, read_body};
 use crate::{files, metrics, usage};
 
 /// Answers one call.
@@ -40,16 +40,7 @@ async fn carry_out(api: &Arc<Api>, request: Request) -> Result<Response, Respons
         refusal(StatusCode::NOT_ACCEPTABLE, text)
     })?;
     let body = read_body(request).await?;
-    let call: Call = match encoding {
-        Encoding::Protobuf => binary::decode_checked(&body)
-            .map_err(|_| bad_request("Failed to parse body into Call protobuf"))?,
-        Encoding::Json => json::from_json(&body).map_err(|error| {
-            bad_request(match error {
-                mesos_proto::DecodeError::Syntax { .. } => format!("Failed to parse body into JSON: {error}"),
-                _ => format!("Failed to convert JSON into Call protobuf: {error}"),
-            })
-        })?,
-    };
+    let call: Call = encoding.decode_call(&body).map_err(bad_request)?;
     if let Some(what) = invalid(&call) {
         return Err(bad_request(format!("Failed to validate agent::Call: Expecting '{what}' to be present")));
     }
@@ -149,18 +140,6 @@ async fn of_message(api: &Arc<Api>, call: Call) -> Result<Answer, Response> {
     };
     answer.r#type = Some(kind as i32);
     Ok(answer)
-}
-
-fn version_info() -> VersionInfo {
-    let build = Build::this();
-    VersionInfo {
-        version: MESOS_VERSION.to_owned(),
-        build_date: Some(build.date),
-        build_time: Some(build.time),
-        build_user: Some(build.user.to_owned()),
-        git_sha: build.git_sha.map(str::to_owned),
-        ..Default::default()
-    }
 }
 
 async fn containers(api: &Api) -> Result<Option<response::GetContainers>, Response> {

@@ -1,5 +1,8 @@
 //! Which encoding a request has and which one its answer may have, with Mesos' habits.
 
+use mesos_proto::{DecodeError, binary, json};
+use prost::{Message, Name};
+
 /// An encoding of the v1 API's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Encoding {
@@ -35,6 +38,23 @@ impl Encoding {
             .into_iter()
             .find(|encoding| accepts(accept, encoding.media_type()))
     }
+
+    /// The call in a request's body.
+    ///
+    /// # Errors
+    /// Mesos' words for what is wrong with it. Mesos reads JSON's text first and makes a message of it
+    /// then; its errors say which of both failed.
+    pub fn decode_call<M: Message + Name + Default>(self, body: &[u8]) -> Result<M, String> {
+        match self {
+            Encoding::Protobuf => {
+                binary::decode_checked(body).map_err(|_| "Failed to parse body into Call protobuf".to_owned())
+            }
+            Encoding::Json => json::from_json(body).map_err(|error| match error {
+                DecodeError::Syntax { .. } => format!("Failed to parse body into JSON: {error}"),
+                _ => format!("Failed to convert JSON into Call protobuf: {error}"),
+            }),
+        }
+    }
 }
 
 /// Whether an `Accept` header allows `media_type`. No header allows everything; the most specific
@@ -59,7 +79,26 @@ fn accepts(accept: Option<&str>, media_type: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use mesos_proto::v1::master::{Call, call};
+
     use super::*;
+
+    #[test]
+    fn calls_are_read_or_refused_in_the_words_of_mesos() {
+        let check = |encoding: Encoding, body: &[u8], expect: Result<call::Type, &str>| {
+            let found = encoding.decode_call::<Call>(body).map(|call| call.r#type());
+            match (&found, expect) {
+                (Err(found), Err(expect)) if found.starts_with(expect) => {}
+                (found, expect) => assert_eq!(*found, expect.map_err(str::to_owned)),
+            }
+        };
+        let health = Call { r#type: Some(call::Type::GetHealth.into()), ..Call::default() };
+        check(Encoding::Protobuf, &binary::encode(&health), Ok(call::Type::GetHealth));
+        check(Encoding::Protobuf, b"{}", Err("Failed to parse body into Call protobuf"));
+        check(Encoding::Json, br#"{"type":"GET_HEALTH"}"#, Ok(call::Type::GetHealth));
+        check(Encoding::Json, b"{", Err("Failed to parse body into JSON: "));
+        check(Encoding::Json, br#"{"type":[]}"#, Err("Failed to convert JSON into Call protobuf: "));
+    }
 
     #[test]
     fn answers_are_json_where_allowed() {

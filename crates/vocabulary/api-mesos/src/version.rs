@@ -1,5 +1,7 @@
 //! What master and agent say they are.
 
+use mesos_proto::v1::VersionInfo;
+
 use crate::json::{Object, document};
 
 /// The version of Mesos whose API is spoken. Clients choose their calls by it.
@@ -7,20 +9,20 @@ pub const MESOS_VERSION: &str = "1.11.0";
 
 /// Facts about the build, in Mesos' terms. They come from the environment of the build, so that the
 /// same source built twice is the same program.
-pub struct Build {
+struct Build {
     /// Seconds since the Unix epoch; 0 where the builder said nothing.
-    pub time: f64,
+    time: f64,
     /// The same for people, in UTC.
-    pub date: String,
+    date: String,
     /// Who built it.
-    pub user: &'static str,
+    user: &'static str,
     /// The commit it was built from.
-    pub git_sha: Option<&'static str>,
+    git_sha: Option<&'static str>,
 }
 
 impl Build {
     /// The facts of this program.
-    pub fn this() -> Build {
+    fn this() -> Build {
         let seconds: u64 = option_env!("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(0);
         let date = base::Wall::from_millis(seconds.saturating_mul(1000)).to_iso8601();
         Build {
@@ -29,6 +31,19 @@ impl Build {
             user: "dcos",
             git_sha: option_env!("DCOS_GIT_SHA"),
         }
+    }
+}
+
+/// What GET_VERSION answers.
+pub fn version_info() -> VersionInfo {
+    let build = Build::this();
+    VersionInfo {
+        version: MESOS_VERSION.to_owned(),
+        build_date: Some(build.date),
+        build_time: Some(build.time),
+        build_user: Some(build.user.to_owned()),
+        git_sha: build.git_sha.map(str::to_owned),
+        ..Default::default()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The HTTP side of the master: routes, checks of a request's form, and answers. What a call does is
 //! decided in the event loop.
 
-mod answers;
 mod checks;
 mod operator;
 mod routes;
@@ -12,15 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_mesos::Encoding;
-use http_kit::{
-    BoxFuture, Handler, Method, Peer, ReadBodyError, Request, Response, StatusCode, header, respond,
-};
+use http_kit::mesos::{self, bad_request, not_found, refusal};
+use http_kit::{BoxFuture, Bytes, Handler, Method, Peer, Request, Response, StatusCode, header, respond};
 use prost::{Message, Name};
 use tracing::Instrument;
 
 use crate::event_loop::{Inbox, Unavailable};
 use crate::identity::Identity;
-use answers::{bad_request, not_found, refusal};
 use routes::{Endpoint, endpoint};
 
 /// The longest body of a call. An ACCEPT that launches a thousand tasks has about a megabyte.
@@ -90,7 +87,7 @@ impl From<Unavailable> for Response {
 /// syntax. Mesos: Master::Http::api, Master::Http::scheduler.
 async fn read_call<M: Message + Name + Default>(request: Request) -> Result<M, Response> {
     if request.method() != Method::POST {
-        return Err(answers::only_post(request.method()));
+        return Err(mesos::only_post(request.method()));
     }
     let Some(content_type) = request.headers().get(header::CONTENT_TYPE) else {
         return Err(bad_request("Expecting 'Content-Type' to be present"));
@@ -100,32 +97,11 @@ async fn read_call<M: Message + Name + Default>(request: Request) -> Result<M, R
         return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     };
     let body = read_body(request).await?;
-    match encoding {
-        Encoding::Protobuf => mesos_proto::binary::decode_checked(&body)
-            .map_err(|_| bad_request("Failed to parse body into Call protobuf")),
-        Encoding::Json => {
-            mesos_proto::json::from_json(&body).map_err(|error| bad_request(json_error(&error)))
-        }
-    }
+    encoding.decode_call(&body).map_err(bad_request)
 }
 
-async fn read_body(request: Request) -> Result<http_kit::Bytes, Response> {
-    request.into_body().read_within(LONGEST_BODY, BODY_TIMEOUT).await.map_err(|error| {
-        let status = match &error {
-            ReadBodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            ReadBodyError::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
-            ReadBodyError::Broken(_) => StatusCode::BAD_REQUEST,
-        };
-        refusal(status, error.to_string())
-    })
-}
-
-/// Mesos reads the text first and makes a message of it then; its errors say which of both failed.
-fn json_error(error: &mesos_proto::DecodeError) -> String {
-    match error {
-        mesos_proto::DecodeError::Syntax { .. } => format!("Failed to parse body into JSON: {error}"),
-        other => format!("Failed to convert JSON into Call protobuf: {other}"),
-    }
+async fn read_body(request: Request) -> Result<Bytes, Response> {
+    mesos::read_body(request, LONGEST_BODY, BODY_TIMEOUT).await
 }
 
 /// The encoding that the client takes for an answer.

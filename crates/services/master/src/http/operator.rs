@@ -2,23 +2,23 @@
 
 use api_mesos::{Encoding, Query};
 use base::FrameworkId;
+use http_kit::mesos::{bad_request, only_post, refusal};
 use http_kit::{HeaderValue, Method, Request, Response, StatusCode, header, respond};
 use master_core::{Input, OperatorCall};
+use mesos_proto::v1::Flag;
 use mesos_proto::v1::master::response::{
     GetFlags, GetHealth, GetMaster, GetOperations, GetVersion, Type as Answer,
 };
 use mesos_proto::v1::master::{Call, Response as Facts, call};
-use mesos_proto::v1::{Flag, VersionInfo};
 use tokio::sync::oneshot;
 
-use super::answers::{bad_request, only_post, refusal};
 use super::scheduler::answer_to;
 use super::{Api, answer_encoding, checks, read_body, read_call};
 use crate::event_loop::{Message, Unavailable, operator_heartbeat};
 use crate::event_stream::EventStream;
 use crate::operator_views::encode_as;
 use crate::view::{OperatorView, View};
-use api_mesos::version::{Build, MESOS_VERSION};
+use api_mesos::version::version_info;
 
 impl Api {
     /// Mesos: Master::Http::api.
@@ -60,18 +60,8 @@ impl Api {
         let mut answer = Facts::default();
         match kind {
             call::Type::GetVersion => {
-                let build = Build::this();
                 answer.r#type = Some(Answer::GetVersion as i32);
-                answer.get_version = Some(GetVersion {
-                    version_info: VersionInfo {
-                        version: MESOS_VERSION.to_owned(),
-                        build_date: Some(build.date),
-                        build_time: Some(build.time),
-                        build_user: Some(build.user.to_owned()),
-                        git_sha: build.git_sha.map(str::to_owned),
-                        ..Default::default()
-                    },
-                });
+                answer.get_version = Some(GetVersion { version_info: version_info() });
             }
             call::Type::GetFlags => {
                 let flag = |(name, value): &(&str, String)| Flag {

@@ -1,12 +1,12 @@
 //! `/api/v1/scheduler`.
 
 use base::Rng;
+use http_kit::mesos::{bad_request, refusal};
 use http_kit::{HeaderValue, Request, Response, StatusCode, header, respond};
 use master_core::{Input, Reply};
 use mesos_proto::v1::scheduler::{Call, call};
 use tokio::sync::oneshot;
 
-use super::answers::{bad_request, refusal};
 use super::{Api, answer_encoding, checks, read_call};
 use crate::event_loop::Message;
 use crate::event_stream::EventStream;

@@ -1,10 +1,10 @@
 //! The documents that are read with GET.
 
 use api_mesos::Query;
+use http_kit::mesos::{bad_request, document, not_found};
 use http_kit::{Request, Response, StatusCode, respond};
 
 use super::Api;
-use super::answers::{bad_request, document, not_found};
 use super::routes::Endpoint;
 use crate::view::{TaskQuery, View};
 use api_mesos::json;

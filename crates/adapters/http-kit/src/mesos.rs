@@ -1,0 +1,98 @@
+//! Requests read and answers written as every process of Mesos does. Sources: process::http and the
+//! `Master::Http`, `Agent::Http` that use it.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, HeaderValue};
+use http::{Method, StatusCode};
+
+use crate::{Bytes, ReadBodyError, Request, Response, respond};
+
+/// A refusal in plain text.
+pub fn refusal(status: StatusCode, reason: impl Into<String>) -> Response {
+    respond::bytes(status, "text/plain; charset=utf-8", reason.into())
+}
+
+/// 400 with its reason.
+pub fn bad_request(reason: impl Into<String>) -> Response {
+    refusal(StatusCode::BAD_REQUEST, reason)
+}
+
+/// 404 as for every path that means nothing.
+pub fn not_found() -> Response {
+    refusal(StatusCode::NOT_FOUND, "404 Not Found.")
+}
+
+/// 405 of an endpoint that only takes POST.
+pub fn only_post(found: &Method) -> Response {
+    let reason = format!("405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{found}'.");
+    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, reason);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+/// A JSON document, wrapped in a call of `jsonp` if the client asked for that.
+pub fn document(body: impl Into<Bytes>, jsonp: Option<&str>) -> Response {
+    let body = body.into();
+    let Some(function) = jsonp else { return respond::json_bytes(StatusCode::OK, body) };
+    let mut script = Vec::with_capacity(function.len() + body.len() + 2);
+    script.extend_from_slice(function.as_bytes());
+    script.push(b'(');
+    script.extend_from_slice(&body);
+    script.push(b')');
+    respond::bytes(StatusCode::OK, "text/javascript", script)
+}
+
+/// A request's whole body of at most `longest` bytes.
+///
+/// # Errors
+/// The answer that says why not: 413, 408 when it did not come within `limit`, or 400.
+pub async fn read_body(request: Request, longest: usize, limit: Duration) -> Result<Bytes, Response> {
+    request.into_body().read_within(longest, limit).await.map_err(|error| {
+        let status = match &error {
+            ReadBodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ReadBodyError::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            ReadBodyError::Broken(_) => StatusCode::BAD_REQUEST,
+        };
+        refusal(status, error.to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Body;
+
+    async fn check(response: Response, expected: (u16, &str, &str)) {
+        let (head, body) = response.into_parts();
+        let body = body.read(1 << 20).await.unwrap();
+        let found = (
+            head.status.as_u16(),
+            head.headers["content-type"].to_str().unwrap(),
+            std::str::from_utf8(&body).unwrap(),
+        );
+        assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn answers_are_those_of_mesos() {
+        let text = "text/plain; charset=utf-8";
+        check(bad_request("why"), (400, text, "why")).await;
+        check(not_found(), (404, text, "404 Not Found.")).await;
+        let reason = "405 Method Not Allowed. Expecting one of { 'POST' }, but received 'GET'.";
+        assert_eq!(only_post(&Method::GET).headers()["allow"], "POST");
+        check(only_post(&Method::GET), (405, text, reason)).await;
+        check(document("{}", None), (200, "application/json", "{}")).await;
+        check(document("{}", Some("call")), (200, "text/javascript", "call({})")).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_bounded_in_length_and_time() {
+        let limit = Duration::from_secs(1);
+        let read = async |body| read_body(Request::new(body), 4, limit).await;
+        assert_eq!(read(Body::full("four")).await.unwrap(), "four");
+        assert_eq!(read(Body::full("fives")).await.unwrap_err().status(), 413);
+        let (_sender, never) = Body::channel(1);
+        assert_eq!(read(never).await.unwrap_err().status(), 408);
+    }
+}
