@@ -28,13 +28,13 @@ pub(crate) fn start_to_ready(program: &Path, table: &mut Table) {
 pub(crate) fn idle(program: &Path, table: &mut Table) {
     let cluster = Cluster::start(program, Options::default());
     rest(Duration::from_secs(3));
-    let (cpu_before, from) = (cpu_ticks(cluster.pid()), Instant::now());
+    let (cpu_before, from) = (cpu_seconds(cluster.pid()), Instant::now());
     let mut memory = Vec::new();
     while from.elapsed() < IDLE {
         memory.extend(pss_kib(cluster.pid()).map(|kib| kib as f64 / 1024.0));
         rest(Duration::from_secs(5));
     }
-    let cpu = (cpu_ticks(cluster.pid()) - cpu_before) as f64 / 100.0 / from.elapsed().as_secs_f64() * 100.0;
+    let cpu = (cpu_seconds(cluster.pid()) - cpu_before) / from.elapsed().as_secs_f64() * 100.0;
     table.samples("memory (PSS) of the idle cluster", "MiB", memory, "< 60 MB");
     table.figure("cpu of the idle cluster over a minute", "% of a core", cpu, "< 0.5 %");
 }
@@ -91,11 +91,14 @@ pub(crate) fn memory_per_task(program: &Path, table: &mut Table) {
     table.figure("processes that dcos up has below itself", "", below.len() as f64, "");
 }
 
-/// User and system time of a process in ticks of 10 ms.
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum()
+/// The time that the threads of a process have run, in seconds.
+fn cpu_seconds(pid: u32) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let nanoseconds = |thread: fs::DirEntry| -> Option<f64> {
+        let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        schedstat.split_whitespace().next()?.parse().ok()
+    };
+    threads.filter_map(nanoseconds).sum::<f64>() / 1e9
 }
 
 #[allow(clippy::disallowed_methods, reason = "the measured time is meant to pass")]

@@ -15,8 +15,8 @@ impl Table {
         let median = samples[samples.len() / 2];
         self.rows.push([
             what.to_owned(),
-            format!("{median:.1} {unit}"),
-            format!("{first:.1} to {last:.1}"),
+            format!("{} {unit}", shown(median)),
+            format!("{} to {}", shown(*first), shown(*last)),
             samples.len().to_string(),
             goal.to_owned(),
         ]);
@@ -27,6 +27,11 @@ impl Table {
     pub(crate) fn figure(&mut self, what: &str, unit: &str, figure: f64, goal: &str) {
         self.samples(what, unit, vec![figure], goal);
     }
+}
+
+/// Small figures need more digits.
+fn shown(figure: f64) -> String {
+    if figure.abs() < 1.0 { format!("{figure:.3}") } else { format!("{figure:.1}") }
 }
 
 impl fmt::Display for Table {
