@@ -6,7 +6,7 @@ use agent_core::{ConnectionId, Input, MemoryReport, Refusal};
 use api_mesos::Encoding;
 use base::{ExecutorId, FrameworkId, TaskId};
 use http_kit::mesos::{bad_request, only_post, refusal};
-use http_kit::{Method, Request, Response, StatusCode, header, respond};
+use http_kit::{Method, Peer, Request, Response, StatusCode, header, respond};
 use mesos_proto::v1::executor::{Call, call};
 use mesos_proto::v1::task_status::Source;
 use mesos_proto::v1::{TaskState, TaskStatus};
@@ -15,15 +15,16 @@ use crate::executor_stream::ExecutorStream;
 use crate::http::{Api, header_text, read_body};
 use crate::lifecycle::memory_report;
 use crate::mailbox::Command;
+use crate::sandbox;
 
 /// Answers one call.
-pub(crate) async fn answer(api: &Api, request: Request) -> Response {
-    match call(api, request).await {
+pub(crate) async fn answer(api: &Api, request: Request, peer: &Peer) -> Response {
+    match call(api, request, peer).await {
         Ok(response) | Err(response) => response,
     }
 }
 
-async fn call(api: &Api, request: Request) -> Result<Response, Response> {
+async fn call(api: &Api, request: Request, peer: &Peer) -> Result<Response, Response> {
     if request.method() != Method::POST {
         return Err(only_post(request.method()));
     }
@@ -51,6 +52,7 @@ async fn call(api: &Api, request: Request) -> Result<Response, Response> {
     let framework_id = FrameworkId::new(&call.framework_id.value);
     let executor_id = ExecutorId::new(&call.executor_id.value);
     admit(api, &framework_id, &executor_id, subscribes).await?;
+    check_user(api, &framework_id, &executor_id, peer).await?;
     carry_out(api, call, framework_id, executor_id, answer_encoding.unwrap_or(Encoding::Json)).await
 }
 
@@ -120,6 +122,31 @@ async fn admit(
         },
         refused.text(),
     ))
+}
+
+/// Everybody can connect to the Unix socket, because tasks of all users do; but only the user an executor
+/// runs as may speak for it. Who comes over TCP has no user.
+async fn check_user(
+    api: &Api,
+    framework_id: &FrameworkId,
+    executor_id: &ExecutorId,
+    peer: &Peer,
+) -> Result<(), Response> {
+    let Peer::Unix { uid, .. } = *peer else { return Ok(()) };
+    if uid == 0 || uid == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let (framework_id, executor_id) = (framework_id.clone(), executor_id.clone());
+    let user = api.mailbox.read(move |agent| {
+        let framework = agent.frameworks().find(|framework| framework.id() == framework_id)?;
+        let executor = framework.executor(&executor_id).filter(|executor| !executor.is_for_command())?;
+        let command = executor.info().command.as_ref();
+        Some(sandbox::user_of(framework.info(), command))
+    });
+    match user.await.ok().flatten().and_then(|name| host::User::by_name(&name)) {
+        Some(user) if user.uid == uid => Ok(()),
+        _ => Err(refusal(StatusCode::FORBIDDEN, "The executor runs as another user")),
+    }
 }
 
 async fn carry_out(

@@ -49,8 +49,8 @@ pub(crate) struct Api {
 pub(crate) struct Endpoint(pub(crate) Arc<Api>);
 
 impl Handler for Endpoint {
-    fn handle(&self, request: Request, _peer: Peer) -> BoxFuture<'_, Response> {
-        Box::pin(route(&self.0, request))
+    fn handle(&self, request: Request, peer: Peer) -> BoxFuture<'_, Response> {
+        Box::pin(route(&self.0, request, peer))
     }
 }
 
@@ -58,10 +58,10 @@ impl Handler for Endpoint {
 pub(crate) struct ExecutorEndpoint(pub(crate) Arc<Api>);
 
 impl Handler for ExecutorEndpoint {
-    fn handle(&self, request: Request, _peer: Peer) -> BoxFuture<'_, Response> {
+    fn handle(&self, request: Request, peer: Peer) -> BoxFuture<'_, Response> {
         Box::pin(async move {
             match local_path(request.uri().path()) {
-                "/api/v1/executor" => executor_api::answer(&self.0, request).await,
+                "/api/v1/executor" => executor_api::answer(&self.0, request, &peer).await,
                 _ => not_found(),
             }
         })
@@ -75,12 +75,12 @@ fn local_path(path: &str) -> &str {
     if path.is_empty() { "/" } else { path }
 }
 
-async fn route(api: &Arc<Api>, request: Request) -> Response {
+async fn route(api: &Arc<Api>, request: Request, peer: Peer) -> Response {
     // Clients write the prefix with and without escapes.
     let decoded = http_kit::target::decode(request.uri().path()).into_owned();
     let path = local_path(&decoded).to_owned();
     match &*path {
-        "/api/v1/executor" => return executor_api::answer(api, request).await,
+        "/api/v1/executor" => return executor_api::answer(api, request, &peer).await,
         "/api/v1" => return operator::answer(api, request).await,
         _ => {}
     }

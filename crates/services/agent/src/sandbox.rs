@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use agent_core::{Launch, Run, duration_text};
 use base::AgentId;
 use containers::{Capability, ContainerSpec, Limits, Namespaces};
-use mesos_proto::v1::{CommandInfo, TaskInfo};
+use mesos_proto::v1::{CommandInfo, FrameworkInfo, TaskInfo};
 use resources::Resources;
 
 use crate::Config;
@@ -40,7 +40,7 @@ pub(crate) fn prepare(
 ) -> Result<ContainerSpec, SandboxError> {
     let sandbox = sandbox_path(&config.dir, &launch.agent_id, &launch.run);
     let command = launch.executor.command.clone().unwrap_or_default();
-    let user = user_of(launch, &command);
+    let user = user_of(&launch.framework, Some(&command));
     let owner = find_user(&user)?;
     make(&sandbox, owner.as_ref())?;
     set_latest(&sandbox)?;
@@ -69,8 +69,8 @@ pub(crate) fn prepare(
 }
 
 /// The task's own user, else its framework's (Mesos: `--switch_user`).
-fn user_of(launch: &Launch, command: &CommandInfo) -> String {
-    command.user.clone().unwrap_or_else(|| launch.framework.user.clone())
+pub(crate) fn user_of(framework: &FrameworkInfo, command: Option<&CommandInfo>) -> String {
+    command.and_then(|command| command.user.clone()).unwrap_or_else(|| framework.user.clone())
 }
 
 /// Checks that tasks can run as this user; None where nothing has to be changed.
@@ -230,7 +230,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use mesos_proto::v1::value::Scalar;
-    use mesos_proto::v1::{Environment, ExecutorInfo, FrameworkInfo, environment};
+    use mesos_proto::v1::{Environment, ExecutorInfo, environment};
     use resources::WireForm;
 
     use super::*;

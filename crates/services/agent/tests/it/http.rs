@@ -1,11 +1,11 @@
 //! The HTTP API, in the shapes that Mesos' agent has.
 
 use http_kit::{Fetched, Method};
-use mesos_proto::v1::TaskState;
+use mesos_proto::v1::{self, TaskState};
 use serde_json::Value;
 
 use crate::master::{FRAMEWORK, Master, task};
-use crate::node::{Dir, Node, config, eventually};
+use crate::node::{Dir, Node, config, eventually, skip_without_root};
 
 fn text(response: &Fetched) -> String {
     String::from_utf8(response.body().to_vec()).unwrap()
@@ -253,4 +253,69 @@ fn downloads_that_nobody_reads_hold_nothing_up() {
         eventually("nothing is left", async || node.containers_left() == 0).await;
         node.stop().await;
     });
+}
+
+/// What the agent answers on its Unix socket to a call of the user `uid`: the status line.
+fn call_as(uid: u32, socket: std::path::PathBuf, body: String) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let asking = std::thread::spawn(move || {
+        // Of this thread alone, and for good.
+        let user = rustix::fs::Uid::from_raw(uid);
+        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "POST /api/v1/executor HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Accept: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    });
+    asking.join().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_user_is_not_an_executor() {
+    if skip_without_root("another_user_is_not_an_executor") {
+        return;
+    }
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let node = Node::start(config(&dir, &master)).await;
+    let mut session = master.session().await;
+    session.run(task("t", "sleep 1000"));
+    session.until("t", TaskState::TaskRunning).await;
+    let mut custom = task("own", "");
+    custom.command = None;
+    custom.executor = Some(v1::ExecutorInfo {
+        executor_id: v1::ExecutorId { value: "x".into() },
+        command: Some(v1::CommandInfo {
+            value: Some("sleep 1000".into()),
+            user: Some("nobody".into()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    session.run(custom);
+    eventually("both containers run", async || node.containers_left() == 2).await;
+    let nobody = host::User::by_name("nobody").unwrap().uid;
+    let check = async |uid: u32, executor: &str, expect: &str| {
+        let body = format!(
+            r#"{{"framework_id":{{"value":"{FRAMEWORK}"}},"executor_id":{{"value":"{executor}"}},
+            "type":"SUBSCRIBE","subscribe":{{}}}}"#
+        );
+        let socket = node.dir.join("executors.sock");
+        let told = tokio::task::spawn_blocking(move || call_as(uid, socket, body)).await.unwrap();
+        assert_eq!(told, expect, "{executor} as {uid}");
+    };
+    check(nobody, "t", "HTTP/1.1 403 Forbidden").await;
+    check(nobody - 1, "x", "HTTP/1.1 403 Forbidden").await;
+    check(nobody, "x", "HTTP/1.1 200 OK").await;
+    check(0, "x", "HTTP/1.1 200 OK").await;
+    // What was refused took nothing from the executor that is there.
+    session.kill("t");
+    session.until("t", TaskState::TaskKilled).await;
+    node.stop().await;
 }
