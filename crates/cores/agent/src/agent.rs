@@ -85,7 +85,7 @@ impl Agent {
                 self.shutdown_executor(now, &framework_id, &executor_id, out);
             }
             Input::ShutdownFramework { framework_id } => self.shutdown_framework(now, &framework_id, out),
-            Input::UpdateFramework { framework } => self.update_framework(*framework, out),
+            Input::UpdateFramework { framework } => self.update_framework(now, *framework, out),
             Input::ShutdownAll => self.shutdown_all(now, out),
             Input::Subscribe {
                 connection,

@@ -75,13 +75,16 @@ impl Agent {
         self.stop_retries();
     }
 
-    pub(crate) fn update_framework(&mut self, info: FrameworkInfo, out: &mut Vec<Effect>) {
+    /// The framework is back or has changed. What it was not there to hear is sent again at once.
+    ///
+    /// Mesos: `Slave::updateFramework`.
+    pub(crate) fn update_framework(&mut self, now: Now, info: FrameworkInfo, out: &mut Vec<Effect>) {
         let id = FrameworkId::new(info.id.as_ref().map_or("", |id| &id.value));
-        if let Some(framework) = self.frameworks.get_mut(&id)
-            && framework.info != info
-        {
+        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        if framework.info != info {
             framework.info = info.clone();
             out.push(Effect::Persist(Record::Framework { info: Box::new(info) }));
         }
+        self.forward_framework(now, &id, out);
     }
 }

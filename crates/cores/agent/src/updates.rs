@@ -243,15 +243,18 @@ impl Agent {
 
     /// Sends the first pending update of every task: the master is new or back.
     pub(crate) fn forward_all(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let all: Vec<(FrameworkId, TaskId)> = self
-            .frameworks
-            .iter()
-            .flat_map(|(framework_id, framework)| {
-                framework.streams.keys().map(|task_id| (framework_id.clone(), task_id.clone()))
-            })
-            .collect();
-        for (framework_id, task_id) in all {
-            self.forward(now, &framework_id, &task_id, out);
+        let all: Vec<FrameworkId> = self.frameworks.keys().cloned().collect();
+        for framework_id in all {
+            self.forward_framework(now, &framework_id, out);
+        }
+    }
+
+    /// Sends the first pending update of every task of a framework.
+    pub(crate) fn forward_framework(&mut self, now: Now, id: &FrameworkId, out: &mut Vec<Effect>) {
+        let Some(framework) = self.frameworks.get(id) else { return };
+        let tasks: Vec<TaskId> = framework.streams.keys().cloned().collect();
+        for task_id in tasks {
+            self.forward(now, id, &task_id, out);
         }
     }
 

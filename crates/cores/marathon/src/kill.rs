@@ -72,17 +72,21 @@ impl Marathon {
         self.timers.set(next, Timer::Kill(id.clone()));
     }
 
-    /// Sends every kill again that is due: those sent before may be lost with the connection.
+    /// Has every kill sent again, as those sent before may be lost with the connection: as soon as the master shows
+    /// that it knows the task, because one whose agent is not back it would not pass on.
     pub(crate) fn resend_kills(&mut self, now: Now) {
-        let mut dying = Vec::new();
-        for instance in self.apps.values_mut().flat_map(|app| app.instances.values_mut()) {
-            if let Some(kill) = &mut instance.kill {
-                kill.next = kill.next.min(now.mono);
-                dying.push(instance.id.clone());
-            }
+        let retry = now.mono + self.config.kill_retry;
+        let dying = self.apps.values().flat_map(|app| app.instances.values()).filter(|it| it.kill.is_some());
+        for instance in dying {
+            self.timers.set(retry, Timer::Kill(instance.id.clone()));
         }
-        for id in dying {
-            self.on_kill_due(now, &id);
+    }
+
+    /// Sends the kill under way, if there is one, whenever it was sent last.
+    pub(crate) fn kill_again(&mut self, now: Now, id: &InstanceId) {
+        if let Some(kill) = self.instance_mut(id).and_then(|instance| instance.kill.as_mut()) {
+            kill.next = kill.next.min(now.mono);
+            self.on_kill_due(now, id);
         }
     }
 

@@ -58,7 +58,7 @@ impl Marathon {
     }
 
     fn on_known_update(&mut self, now: Now, id: &InstanceId, status: &TaskStatus) {
-        self.mesos.unanswered.remove(id);
+        let is_answer = self.mesos.unanswered.remove(id);
         let condition = Condition::of(status);
         let Some(instance) = self.instance_mut(id) else { return };
         let before = instance.condition;
@@ -91,6 +91,9 @@ impl Marathon {
             if decommissioned {
                 self.on_kill_due(now, id);
             }
+        }
+        if is_answer {
+            self.kill_again(now, id);
         }
         if self.instance(id).is_some_and(|instance| instance.is_running()) {
             self.start_health_checks(id);

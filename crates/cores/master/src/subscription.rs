@@ -87,7 +87,7 @@ impl Master {
         info.user.clone_from(&framework.info.user);
         info.checkpoint = framework.info.checkpoint;
         validation::validate_update(&framework.info, &info)?;
-        self.update_framework_info(turn, &id, info, suppressed);
+        self.update_framework_info(&id, info, suppressed);
         Ok((id, News::Updated))
     }
 
@@ -135,6 +135,7 @@ impl Master {
         self.send_event(turn, id, event::subscribed(id, interval.as_secs_f64(), master));
         self.send_event(turn, id, event::heartbeat());
         self.set_active(id, true);
+        self.tell_agents_of(turn, id);
         let view = self.framework_view(&self.frameworks[id]);
         turn.publish(match news {
             News::New => published::framework_added(view),
@@ -197,10 +198,8 @@ impl Master {
         }
     }
 
-    /// Takes a changed description and tells the agents on which the framework has something.
     fn update_framework_info(
         &mut self,
-        turn: &mut Turn<'_>,
         id: &FrameworkId,
         info: FrameworkInfo,
         suppressed: &BTreeSet<String>,
@@ -208,13 +207,16 @@ impl Master {
         self.allocator.update_framework(id, &roles(&info), suppressed, capabilities(&info));
         let Some(framework) = self.frameworks.get_mut(id) else { return };
         framework.suppressed_roles.clone_from(suppressed);
-        if *framework.info == info {
-            return;
-        }
         framework.info = Arc::new(info);
-        for agent in self.agents.values().filter(|agent| agent.used.contains_key(id)) {
+    }
+
+    /// Tells the agents on which a framework has something what it is now. They take it for a sign that it listens, and
+    /// send again what it has not acknowledged.
+    fn tell_agents_of(&self, turn: &mut Turn<'_>, id: &FrameworkId) {
+        let info = &self.frameworks[id].info;
+        for agent in self.agents.values().filter(|agent| agent.has_framework(id)) {
             if let Some(conn) = agent.conn {
-                let framework = Some((*framework.info).clone());
+                let framework = Some(FrameworkInfo::clone(info));
                 turn.tell_agent(conn, Body::UpdateFramework(UpdateFramework { framework }));
             }
         }
@@ -246,8 +248,9 @@ impl Master {
         for offer in lost.into_iter().map(|offer| offer.id.clone()).collect::<Vec<_>>() {
             self.rescind_offer(turn, &offer);
         }
-        self.update_framework_info(turn, id, info, &suppressed);
+        self.update_framework_info(id, info, &suppressed);
         if has_changed {
+            self.tell_agents_of(turn, id);
             let view = self.framework_view(&self.frameworks[id]);
             turn.publish(published::framework_updated(view));
         }

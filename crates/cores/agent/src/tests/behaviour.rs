@@ -197,6 +197,20 @@ fn an_executor_quicker_than_its_launch_waits_for_its_task() {
 }
 
 #[test]
+fn a_framework_that_is_back_is_told_again_at_once() {
+    let mut story = Story::registered();
+    story.run(task("t"));
+    story.subscribe("t", 1, &[]);
+    story.say("t", TaskState::TaskRunning, 1, "", None);
+    story.tell(Input::UpdateFramework { framework: Box::new(framework()) });
+    let again: Vec<_> = story.forwarded().iter().map(|status| status.uuid().to_vec()).collect();
+    assert_eq!(again, [vec![1; 16]]);
+    story.acknowledge("t", &[1; 16]);
+    story.tell(Input::UpdateFramework { framework: Box::new(framework()) });
+    assert!(story.out.is_empty(), "nothing is left to say");
+}
+
+#[test]
 fn an_unacknowledged_update_is_sent_again_ever_more_seldom() {
     let mut story = Story::registered();
     story.run(task("t"));

@@ -189,6 +189,23 @@ fn a_deployment_goes_on_after_a_crash() {
 }
 
 #[test]
+fn a_kill_is_repeated_once_the_master_knows_the_task_again() {
+    let mut world = World::new(1);
+    world.put(app("/web", 1));
+    world.settle();
+    let task = world.running("/web")[0].clone();
+    world.mesos.deaf = true;
+    world.put(app("/web", 0));
+    world.crash();
+    world.deliver();
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.running("/web"), [task]);
+    world.mesos.deaf = false;
+    (0..4).for_each(|_| world.second());
+    assert!(world.alive("/web").is_empty());
+}
+
+#[test]
 fn kills_are_repeated_until_they_work() {
     let mut world = World::new(1);
     world.put(app("/web", 3));
