@@ -1,17 +1,17 @@
 //! Logs of all components: lines of text to standard error, or to one file of bounded size for each
 //! component.
 //!
-//! Which lines are written is said by `DCOS_LOG` in the syntax of tracing-subscriber's `EnvFilter`
-//! (`info`, `warn,master=debug`). A component's lines are those within its span, which
+//! Which lines are written is said by `DCOS_LOG`: a level (`info`), and levels of their own for crates
+//! or modules (`warn,master=debug`). A component's lines are those within its span, which
 //! [`component`] makes. Deliberately absent: traces, metrics, shipping of logs.
 
 mod file;
+mod filter;
 mod sink;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -32,12 +32,15 @@ pub enum Output {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `DCOS_LOG` is no filter.
-    #[error("DCOS_LOG is {value:?}, allowed is a filter like info or warn,master=debug")]
+    #[error(
+        "DCOS_LOG is {value:?}, in which {part:?} is no filter: allowed are error, warn, info, debug, trace, off, \
+         and one of them for a part of the program, as in warn,master=debug"
+    )]
     Filter {
         /// What was found.
         value: String,
-        /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
+        /// What of it is wrong.
+        part: String,
     },
     /// The directory could not be made.
     #[error("make the log directory {}", .path.display())]
@@ -58,13 +61,7 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub fn init(output: Output, filter: Option<&str>) -> Result<(), Error> {
-    let filter = match filter {
-        None | Some("") => EnvFilter::new("info"),
-        Some(value) => {
-            EnvFilter::try_new(value).map_err(|source| Error::Filter { value: value.to_owned(), source })?
-        }
-    };
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter::parse(filter.unwrap_or_default())?);
     let result = match output {
         Output::Stderr => {
             let lines = tracing_subscriber::fmt::layer()
@@ -89,5 +86,5 @@ pub fn path(directory: &Path, name: &str) -> PathBuf {
 
 /// The span of a component's lines. A service's future is to be instrumented with it.
 pub fn component(name: &str) -> tracing::Span {
-    tracing::error_span!(target: "component", "component", name)
+    tracing::error_span!(target: sink::TARGET, "component", name)
 }

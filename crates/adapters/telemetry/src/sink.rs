@@ -21,6 +21,9 @@ const FILES: usize = 256;
 /// The file of lines that belong to no component.
 const COMMON: &str = "dcos";
 
+/// The target of the spans that name components.
+pub(crate) const TARGET: &str = "component";
+
 /// Writes each line to the file of its component.
 pub(crate) struct Sink {
     dir: PathBuf,
@@ -56,7 +59,7 @@ pub(crate) fn file_name(component: &str) -> String {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sink {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        if attributes.metadata().target() != "component" {
+        if attributes.metadata().target() != TARGET {
             return;
         }
         let mut fields = Fields::default();
