@@ -63,3 +63,11 @@ pub(crate) fn is_root(what: &str) -> bool {
     }
     is_root
 }
+
+/// The executor above a task's process as a process list shows it.
+pub(crate) fn executor_of(task: u32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{task}/stat")).expect("the task runs");
+    // The fields behind the name begin with the state and the parent.
+    let parent = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok());
+    host::command_line(parent.expect("a parent")).expect("the executor runs")
+}

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use testkit::{eventually, own_subnet, until};
 
-use crate::apps::{DCOS, is_root};
+use crate::apps::{DCOS, executor_of, is_root};
 
 /// Debian's `nobody`.
 const USER: &str = "65534";
@@ -63,11 +63,13 @@ fn an_ordinary_user_gets_plain_processes_and_is_told_so() {
         let app = testkit::request(router, "GET", "/marathon/v2/apps/plain", &[], None).ok()?.json();
         (app["app"]["tasksRunning"] == 1).then_some(())
     });
-    let of_user = || {
+    let tasks = || {
         let found = testkit::running("sleep 3600").into_iter();
-        found.filter(|process| owner(process.pid) == Some(65534)).count()
+        found.filter(|process| owner(process.pid) == Some(65534)).collect::<Vec<_>>()
     };
+    let of_user = || tasks().len();
     assert_eq!(of_user(), 1);
+    assert_eq!(executor_of(tasks()[0].pid), "dcos executor");
     up.kill().unwrap();
     up.wait().unwrap();
     assert_eq!(of_user(), 1, "the task outlives the control plane");

@@ -6,7 +6,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use testkit::{Cluster, Options, Process, running};
 
-use crate::apps::{DCOS, settled, sleepers, task_ids};
+use crate::apps::{DCOS, executor_of, settled, sleepers, task_ids};
 
 /// The processes of the sleeping tasks of this cluster: their sandboxes lie in its directory.
 fn sleeping(cluster: &Cluster) -> BTreeSet<Process> {
@@ -53,6 +53,9 @@ fn ended_by_a_signal_tasks_go_on_and_down_ends_them() {
          with them: dcos down --dir {dir}"
     );
     assert_eq!(cluster.lines().last(), Some(&farewell));
+    for process in &processes {
+        assert_eq!(executor_of(process.pid), "dcos executor");
+    }
     assert_eq!(sleeping(&cluster), processes);
     let down = || {
         let down = Command::new(DCOS).arg("down").arg("--dir").arg(cluster.dir()).output().unwrap();

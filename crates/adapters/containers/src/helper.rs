@@ -16,7 +16,9 @@ use crate::init::{Outcome, Plan};
 use crate::process::ProcessIdentity;
 
 /// This very program, also when its file was replaced meanwhile.
-pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+/// What a process list shows as the name of [`OWN_PROGRAM`].
+pub const OWN_NAME: &str = "dcos";
 
 /// The longest answer that is read.
 const ANSWER_LIMIT: u64 = 64 << 10;
@@ -31,8 +33,7 @@ impl Running {
         let (program, arguments) = command.split_first().ok_or(LaunchError::Cancelled)?;
         let mut helper = Command::new(program);
         if program == OWN_PROGRAM {
-            // What a process list shows.
-            helper.arg0("dcos");
+            helper.arg0(OWN_NAME);
         }
         let child = helper
             .args(arguments)

@@ -49,6 +49,7 @@ mod waits;
 pub use capability::Capability;
 pub use cgroup::GroupError;
 pub use containers::{Config, Containers, DestroyError, Found, LaunchError, Launched, SetUpError};
+pub use helper::{OWN_NAME, OWN_PROGRAM};
 pub use init::container_init_main;
 pub use probe::{Missing, Probe, probe};
 pub use process::{Exit, ProcessIdentity};

@@ -12,7 +12,8 @@ pub struct ContainerSpec {
     /// Names the container's cgroups and its runtime directory. Letters, digits, `-`, `_` and `.` only,
     /// at most [`ContainerSpec::ID_LIMIT`] bytes.
     pub container_id: ContainerId,
-    /// The executable of the init, resolved inside the container. `/proc/self/exe` means this program.
+    /// The executable of the init, resolved inside the container. [`OWN_PROGRAM`](crate::OWN_PROGRAM) means
+    /// this program.
     pub program: PathBuf,
     /// The init's arguments; the first is what it sees as its own name.
     pub argv: Vec<String>,

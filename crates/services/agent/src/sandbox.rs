@@ -123,7 +123,12 @@ fn set_latest(sandbox: &Path) -> Result<(), SandboxError> {
 }
 
 fn program_of(command: &[String]) -> (PathBuf, Vec<String>) {
-    (PathBuf::from(command.first().map_or("", String::as_str)), command.to_vec())
+    let program = command.first().map_or("", String::as_str);
+    let mut argv = command.to_vec();
+    if program == containers::OWN_PROGRAM {
+        argv[0] = containers::OWN_NAME.to_owned();
+    }
+    (program.into(), argv)
 }
 
 fn custom_program(command: &CommandInfo) -> (PathBuf, Vec<String>) {
