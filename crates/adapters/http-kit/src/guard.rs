@@ -1,9 +1,11 @@
 //! The refusal of requests that a foreign web page sent.
 //!
 //! Without a token anybody who can open a connection may run code here, and a browser opens
-//! connections for every page it shows. Two things betray such a request: an `Origin` that is not
-//! ours, and (when the page's own name was made to resolve to our address) a `Host` that is not
-//! ours. Programs send no `Origin` and are not hindered.
+//! connections for every page it shows. Three things betray such a request: an `Origin` that is not
+//! ours; (when the page's own name was made to resolve to our address) a `Host` that is not ours; and
+//! for a script element, which sends no `Origin` and may read a document that comes as a script
+//! (JSONP), `Sec-Fetch-Site` together with a `Referer` that is not ours. Programs send none of these
+//! and are not hindered.
 //!
 //! [`HostPolicy::check`] is a pure decision; [`guarded`] puts it before a handler. WebSocket
 //! upgrades, which no browser rule restrains, are requests like any other here.
@@ -13,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::Auth;
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, REFERER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::respond;
@@ -32,7 +34,7 @@ pub struct HostPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{header} '{found}' is refused: allowed are {allowed}")]
 pub struct Foreign {
-    /// The header that betrayed it: `Host` or `Origin`.
+    /// The header that betrayed it: `Host`, `Origin` or `Referer`.
     pub header: &'static str,
     /// Its value.
     pub found: String,
@@ -102,7 +104,24 @@ impl HostPolicy {
                 return Err(self.foreign("Origin", &origin));
             }
         }
-        Ok(())
+        self.check_embedding(headers)
+    }
+
+    /// Refuses what a page of another site embeds, such as a script. Following a link is no embedding, and
+    /// what asks by script says its `Origin`.
+    fn check_embedding(&self, headers: &HeaderMap) -> Result<(), Foreign> {
+        let is = |name, value: &str| headers.get(name).is_some_and(|found| found == value);
+        if !is("sec-fetch-site", "cross-site") || !is("sec-fetch-mode", "no-cors") {
+            return Ok(());
+        }
+        let referer = headers.get(REFERER).map(HeaderValue::as_bytes).unwrap_or_default();
+        let referer = String::from_utf8_lossy(referer);
+        // Its origin: what comes before the path.
+        let end = referer.match_indices('/').nth(2).map_or(referer.len(), |(at, _)| at);
+        match self.is_home_origin(&referer[..end], headers) {
+            true => Ok(()),
+            false => Err(self.foreign("Referer", &referer)),
+        }
     }
 
     fn check_host(&self, authority: &str) -> Result<(), Foreign> {
@@ -140,8 +159,8 @@ impl HostPolicy {
 
     fn foreign(&self, header: &'static str, found: &str) -> Foreign {
         let mut allowed = match header {
-            "Origin" => String::from("this address, loopback addresses, localhost"),
-            _ => String::from("IP addresses, localhost"),
+            "Host" => String::from("IP addresses, localhost"),
+            _ => String::from("this address, loopback addresses, localhost"),
         };
         for name in &self.names {
             allowed = allowed + ", " + name;
@@ -347,6 +366,29 @@ mod tests {
             );
         }
         check(None, Some("http://10.0.0.1"), "Origin");
+    }
+
+    #[test]
+    fn pages_of_other_sites_embed_nothing() {
+        let check = |site: &str, mode: &str, referer: Option<&str>, expect: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "127.0.0.2:5051".parse().unwrap());
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+            headers.insert("sec-fetch-mode", mode.parse().unwrap());
+            if let Some(referer) = referer {
+                headers.insert(REFERER, referer.parse().unwrap());
+            }
+            let passes = HostPolicy::new().check(&Uri::from_static("/state?jsonp=f"), &headers);
+            assert_eq!(passes.is_ok(), expect, "{site} {mode} {referer:?}");
+        };
+        check("cross-site", "no-cors", None, false);
+        check("cross-site", "no-cors", Some("https://evil.example/"), false);
+        check("cross-site", "no-cors", Some("https://evil.example/http://localhost/"), false);
+        check("cross-site", "no-cors", Some("http://127.0.0.1:5050/a/b"), true);
+        check("cross-site", "no-cors", Some("http://localhost"), true);
+        check("same-origin", "no-cors", None, true);
+        check("none", "navigate", None, true);
+        check("cross-site", "navigate", Some("https://search.example/"), true);
     }
 
     #[tokio::test]
