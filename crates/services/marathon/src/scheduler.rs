@@ -19,8 +19,9 @@ use prost::Message;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-/// Calls that may wait to be sent. More than this many mean that the master does not take them.
-const MAX_WAITING_CALLS: usize = 4096;
+/// Calls that may wait to be sent: a kill for each instance that an app may have comes at once when it is deleted. More
+/// mean that the master does not take them.
+const MAX_WAITING_CALLS: usize = 128 * 1024;
 /// Larger events are refused: the offers of thousands of agents have less.
 const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 const PATH: &str = "/api/v1/scheduler";
@@ -294,6 +295,20 @@ fn redirect(response: &Response) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn ends_of_all_tasks_of_the_largest_app_fit_into_the_queue() {
+        let (sender, mut calls) = calls();
+        let instances = 100_000;
+        (0..instances).for_each(|_| sender.send(Box::default()));
+        let overflow = timeout(Duration::from_millis(1), calls.overflow.notified()).await;
+        assert!(overflow.is_err(), "no session is ended");
+        let mut waiting = 0;
+        while calls.queue.try_recv().is_ok() {
+            waiting += 1;
+        }
+        assert_eq!(waiting, instances);
+    }
 
     #[test]
     fn a_standby_names_its_leader() {
