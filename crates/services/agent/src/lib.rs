@@ -147,6 +147,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     );
     let found = find_containers(&containers, &agent, &mut lifecycles, &config)?;
     let mut collector = collector::Collector::new(config.dir.clone());
+    collector.recover_earlier_agents(recovered.agent_id.as_ref(), config.gc_delay);
     if let Some(agent_id) = &recovered.agent_id {
         collector.recover(agent_id, recovered.completed, config.gc_delay);
     }
