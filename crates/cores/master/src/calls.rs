@@ -247,9 +247,10 @@ impl Master {
             return;
         }
         let agent = asked.agent_id.as_ref().map(|id| AgentId::from(id.value.as_str()));
+        // An agent that is just coming or going may bring the task, or have taken it along.
         let may_come_back = match &agent {
-            Some(agent) => self.recovered_agents.contains_key(agent),
-            None => !self.recovered_agents.is_empty(),
+            Some(agent) => self.recovered_agents.contains_key(agent) || self.registrations.is_busy(agent),
+            None => !self.recovered_agents.is_empty() || self.registrations.is_any_busy(),
         };
         if may_come_back {
             return;

@@ -51,6 +51,18 @@ struct Admission {
     comes_back: bool,
 }
 
+impl Registrations {
+    /// Whether the registry is asked to admit this agent or to let it go.
+    pub(crate) fn is_busy(&self, id: &AgentId) -> bool {
+        self.admissions.contains_key(id) || self.departures.contains_key(id)
+    }
+
+    /// The same of some agent that was registered before.
+    pub(crate) fn is_any_busy(&self) -> bool {
+        !self.departures.is_empty() || self.admissions.values().any(|admission| admission.comes_back)
+    }
+}
+
 /// Why an agent goes.
 #[derive(Clone, Debug)]
 pub(crate) enum Departure {

@@ -454,6 +454,32 @@ fn what_an_agent_doubles_is_counted_once() {
 }
 
 #[test]
+fn nothing_is_said_of_tasks_whose_agent_is_just_coming() {
+    let (old, framework, agent) = running(AWARE);
+    let task = told(&old, "t", TaskState::TaskRunning);
+    // Nobody remembers the agent; what it brings is not known before the registry has it.
+    let mut cluster = Cluster::new();
+    let framework = cluster.resubscribe(&framework, AWARE);
+    cluster.take_events(&framework);
+    let mut hello = Cluster::comes_back(&agent, AGENT, Some((&framework, AWARE)));
+    hello.tasks.push(task);
+    cluster.persists = false;
+    let conn = cluster.conn();
+    cluster.say(conn, Body::Hello(hello));
+    for of in ["", r#","agent_id":{"value":"m-S0"}"#] {
+        let ask =
+            format!(r#""type":"RECONCILE","reconcile":{{"tasks":[{{"task_id":{{"value":"t"}}{of}}}]}}"#);
+        cluster.framework_call(&framework, &ask);
+        assert!(cluster.take_events(&framework).is_empty());
+    }
+    cluster.persist();
+    assert_eq!(
+        updates(&cluster.take_events(&framework)),
+        ["TASK_RUNNING REASON_AGENT_REREGISTERED Unknown agent reregistered"]
+    );
+}
+
+#[test]
 fn ids_that_somebody_made_up_are_not_given_again() {
     let mut cluster = Cluster::new();
     let made_up = Framework { conn: cluster.conn(), id: "m-0000".to_owned() };

@@ -320,10 +320,11 @@ fn who_proved_to_be_somebody_cannot_be_somebody_else() {
 #[test]
 fn agents_hear_that_a_framework_is_back() {
     let mut cluster = Cluster::new();
-    let (busy, idle) = (cluster.agent("a", AGENT), cluster.agent("b", AGENT));
+    let busy = cluster.agent("a", AGENT);
     let framework = cluster.subscribe(AWARE);
     let tasks = [task(&busy, "t")];
     cluster.launch(&framework, &tasks);
+    let idle = cluster.agent("b", AGENT);
     cluster.input(Input::SchedulerClosed { conn: framework.conn });
     cluster.take_frames(busy.conn);
     cluster.take_frames(idle.conn);
