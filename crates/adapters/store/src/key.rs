@@ -133,7 +133,8 @@ impl Buckets {
     /// # Errors
     /// When `name` is not one segment.
     pub fn key(&self, name: &str) -> Result<Key, KeyError> {
-        self.bucket(fnv1a(name.as_bytes()) % u64::from(self.count)).key(name)
+        // It is stored by this, so it can never be another function.
+        self.bucket(base::fnv1a(name.as_bytes()) % u64::from(self.count)).key(name)
     }
 
     /// All the directories, to list or follow.
@@ -144,13 +145,6 @@ impl Buckets {
     fn bucket(&self, number: u64) -> Dir {
         Dir(format!("{}/{number:02x}", self.dir).into())
     }
-}
-
-/// FNV-1a: the bucket is stored by it, so it can never be another function.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

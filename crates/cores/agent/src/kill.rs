@@ -146,7 +146,7 @@ impl Agent {
             .executor_in(container_id)
             .is_some_and(|executor| executor.state == ExecutorState::Registering);
         if registering {
-            let message = format!("Executor did not register within {}", duration_text(timeout));
+            let message = format!("Executor did not register within {}", base::duration_text(timeout));
             let cause = Cause::new(TaskState::TaskFailed, Reason::ExecutorRegistrationTimeout, message);
             self.destroy(container_id, Some(cause), out);
         }
@@ -167,47 +167,5 @@ impl Agent {
         let (framework_id, executor_id) =
             (executor.run.framework_id.clone(), executor.run.executor_id.clone());
         self.shutdown_executor(now, &framework_id, &executor_id, out);
-    }
-}
-
-/// As Mesos writes durations: in the largest unit that holds one, `1mins`, `10secs`, `500ms`.
-pub fn duration_text(duration: std::time::Duration) -> String {
-    let nanos = duration.as_nanos();
-    let (unit, name) = [
-        (604_800_000_000_000u128, "weeks"),
-        (86_400_000_000_000, "days"),
-        (3_600_000_000_000, "hrs"),
-        (60_000_000_000, "mins"),
-        (1_000_000_000, "secs"),
-        (1_000_000, "ms"),
-        (1_000, "us"),
-    ]
-    .into_iter()
-    .find(|(unit, _)| nanos >= *unit)
-    .unwrap_or((1, "ns"));
-    if nanos.is_multiple_of(unit) {
-        format!("{}{name}", nanos / unit)
-    } else {
-        format!("{}{name}", nanos as f64 / unit as f64)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn durations_read_as_in_mesos() {
-        for (millis, text) in [
-            (0, "0ns"),
-            (500, "500ms"),
-            (60_000, "1mins"),
-            (10_000, "10secs"),
-            (90_000, "1.5mins"),
-            (604_800_000, "1weeks"),
-        ] {
-            assert_eq!(duration_text(Duration::from_millis(millis)), text);
-        }
     }
 }

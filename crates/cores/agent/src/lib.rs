@@ -42,7 +42,6 @@ pub use executor::{Executor, ExecutorState};
 pub use executors::Refusal;
 pub use framework::Framework;
 pub use input::{ConnectionId, Input, MemoryReport, Process, Termination};
-pub use kill::duration_text;
 pub use record::{LogEntry, Record, Run};
 pub use registration::Knowledge;
 pub use status::is_terminal;

@@ -7,7 +7,6 @@ use mesos_proto::v1::task_status::Reason;
 use mesos_proto::v1::{FrameworkInfo, TaskInfo, TaskState};
 
 use crate::agent::{Counters, Phase};
-use crate::kill::duration_text;
 use crate::status::Cause;
 use crate::stream::Stream;
 use crate::timers::{Timer, Timers};
@@ -200,7 +199,7 @@ impl Agent {
             return;
         }
         self.phase = Phase::Running;
-        let timeout = duration_text(self.config.executor_reregistration_timeout);
+        let timeout = base::duration_text(self.config.executor_reregistration_timeout);
         let silent: Vec<(ContainerId, TaskState)> = self
             .frameworks
             .values()

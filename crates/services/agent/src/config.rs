@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base::Auth;
+use base::{Auth, fnv1a};
 pub use containers::Isolation;
 
 /// How one agent runs. [`Config::new`] has Mesos' defaults.
@@ -120,12 +120,12 @@ impl Config {
         if path.as_os_str().len() <= LONGEST {
             return path;
         }
-        PathBuf::from(format!("/tmp/dcos-agent-{:016x}.sock", hash(self.dir.as_os_str().as_encoded_bytes())))
+        PathBuf::from(format!("/tmp/dcos-agent-{:016x}.sock", fnv1a(self.dir.as_os_str().as_encoded_bytes())))
     }
 
     /// The containers' parent group. `dir` must be absolute and without links by now.
     pub(crate) fn cgroup_root(&self) -> PathBuf {
-        let of_dir = || format!("dcos/agent-{:016x}", hash(self.dir.as_os_str().as_encoded_bytes())).into();
+        let of_dir = || format!("dcos/agent-{:016x}", fnv1a(self.dir.as_os_str().as_encoded_bytes())).into();
         self.cgroup_root.clone().unwrap_or_else(of_dir)
     }
 
@@ -149,13 +149,6 @@ impl Config {
 
 pub(crate) fn runtime_dir(dir: &Path) -> PathBuf {
     dir.join("containers")
-}
-
-/// FNV-1a, to tell things apart and not to protect them.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

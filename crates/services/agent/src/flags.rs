@@ -1,6 +1,6 @@
 //! The flags of Mesos' agent that mean something here, with what this agent does.
 
-use agent_core::duration_text;
+use base::duration_text;
 
 use crate::Config;
 

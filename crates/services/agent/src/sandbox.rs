@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use agent_core::{Launch, Run, duration_text};
+use agent_core::{Launch, Run};
 use base::AgentId;
 use containers::{Capability, ContainerSpec, Limits, Namespaces};
 use mesos_proto::v1::{CommandInfo, FrameworkInfo, TaskInfo};
@@ -173,8 +173,8 @@ fn environment(
         ("MESOS_DOMAIN_SOCKET", config.socket_path().display().to_string()),
         ("MESOS_CHECKPOINT", "1".to_owned()),
         ("MESOS_HTTP_COMMAND_EXECUTOR", "1".to_owned()),
-        ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration_text(grace)),
-        ("MESOS_RECOVERY_TIMEOUT", duration_text(config.recovery_timeout)),
+        ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", base::duration_text(grace)),
+        ("MESOS_RECOVERY_TIMEOUT", base::duration_text(config.recovery_timeout)),
         ("MESOS_SUBSCRIPTION_BACKOFF_MAX", "2secs".to_owned()),
         ("MESOS_CONTAINER_ID", launch.run.container_id.to_string()),
     ]

@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use base::Auth;
+use base::{Auth, duration_text};
 
 /// How one master runs. [`Config::new`] has Mesos' defaults.
 #[derive(Clone, Debug)]
@@ -87,9 +87,9 @@ impl Config {
     /// this master does. `address` is the one it listens on.
     pub(crate) fn flags(&self, address: SocketAddr) -> Vec<(&'static str, String)> {
         let mut flags = vec![
-            ("agent_ping_timeout", flag_duration(self.agent_ping_timeout)),
-            ("agent_reregister_timeout", flag_duration(self.agent_reregister_timeout)),
-            ("allocation_interval", flag_duration(self.allocation_interval)),
+            ("agent_ping_timeout", duration_text(self.agent_ping_timeout)),
+            ("agent_reregister_timeout", duration_text(self.agent_reregister_timeout)),
+            ("allocation_interval", duration_text(self.allocation_interval)),
             ("allocator", "hierarchical".to_owned()),
             ("authenticate_agents", "false".to_owned()),
             ("authenticate_frameworks", "false".to_owned()),
@@ -112,7 +112,7 @@ impl Config {
             ("min_allocatable_resources", "cpus:0.01|mem:32".to_owned()),
         ]);
         if let Some(timeout) = self.offer_timeout {
-            flags.push(("offer_timeout", flag_duration(timeout)));
+            flags.push(("offer_timeout", duration_text(timeout)));
         }
         flags.extend([
             ("port", address.port().to_string()),
@@ -123,41 +123,9 @@ impl Config {
     }
 }
 
-/// A duration as Mesos prints it: in the largest unit that makes it whole, `10mins`.
-fn flag_duration(duration: Duration) -> String {
-    const UNITS: [(u128, &str); 7] = [
-        (604_800_000_000_000, "weeks"),
-        (86_400_000_000_000, "days"),
-        (3_600_000_000_000, "hrs"),
-        (60_000_000_000, "mins"),
-        (1_000_000_000, "secs"),
-        (1_000_000, "ms"),
-        (1_000, "us"),
-    ];
-    let nanos = duration.as_nanos();
-    let unit = UNITS.iter().find(|(size, _)| nanos >= *size && nanos.is_multiple_of(*size));
-    match unit {
-        Some((size, name)) => format!("{}{name}", nanos / size),
-        None => format!("{nanos}ns"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_print_as_mesos_prints_them() {
-        let check = |millis, text| assert_eq!(flag_duration(Duration::from_millis(millis)), text);
-        check(0, "0ns");
-        check(1, "1ms");
-        check(1500, "1500ms");
-        check(15_000, "15secs");
-        check(60_000, "1mins");
-        check(600_000, "10mins");
-        check(86_400_000, "1days");
-        check(1_209_600_000, "2weeks");
-    }
 
     #[test]
     fn flags_are_sorted_and_tell_the_port_in_use() {

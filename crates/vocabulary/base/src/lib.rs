@@ -5,12 +5,16 @@
 //! [`Now`]; who needs randomness is handed an [`Rng`] that a service seeded.
 
 mod auth;
+mod duration;
+mod fnv;
 mod id;
 mod rng;
 mod time;
 mod timers;
 
 pub use auth::{Auth, COOKIES};
+pub use duration::duration_text;
+pub use fnv::fnv1a;
 pub use id::{AgentId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId};
 pub use rng::Rng;
 pub use time::{Mono, Now, Wall};

@@ -5,8 +5,6 @@ use agent_core::{LogEntry, Process};
 use mesos_proto::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, TaskInfo, TaskStatus};
 use prost::Message;
 
-use crate::config::hash;
-
 /// Before each piece: so that a log can be added to, every piece is whole in itself.
 const MARK: [u8; 4] = *b"DCR\x01";
 const HEAD: usize = MARK.len() + 4 + 8;
@@ -50,7 +48,7 @@ fn piece(message: &impl Message) -> Vec<u8> {
     bytes.extend_from_slice(&(length as u32).to_be_bytes());
     bytes.extend_from_slice(&[0; 8]);
     message.encode_raw(&mut bytes);
-    let sum = hash(&bytes[HEAD..]).to_be_bytes();
+    let sum = base::fnv1a(&bytes[HEAD..]).to_be_bytes();
     bytes[MARK.len() + 4..HEAD].copy_from_slice(&sum);
     bytes
 }
@@ -61,7 +59,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (sum, rest) = rest.split_first_chunk::<8>()?;
     let (message, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    (hash(message) == u64::from_be_bytes(*sum)).then_some((message, rest))
+    (base::fnv1a(message) == u64::from_be_bytes(*sum)).then_some((message, rest))
 }
 
 fn whole<T: Message + Default>(bytes: &[u8]) -> Option<T> {
