@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use agent_core::{Agent, Executor, Framework, TaskRun};
 use api_mesos::json::{Array, Object, document};
-use api_mesos::messages::{write_attributes, write_labels, write_resources, write_task};
+use api_mesos::messages::{
+    write_attributes, write_full, write_labels, write_reserved, write_reserved_full, write_resources,
+    write_task,
+};
 use api_mesos::version;
 use mesos_proto::json::write_json;
 use mesos_proto::v1::framework_info::capability;
 use mesos_proto::v1::{Resource, TaskInfo};
-use resources::{Resources, WireForm};
+use resources::Resources;
 
 use crate::http::Api;
 use crate::mailbox::Stopping;
@@ -174,46 +177,17 @@ fn write_queued(o: &mut Object<'_>, task: &TaskInfo, executor: &Executor) {
     }
 }
 
-fn roles(all: &Resources) -> Vec<String> {
-    let mut roles: Vec<String> = all
-        .iter()
-        .map(|resource| resource.identity().reservation_role().to_owned())
-        .filter(|role| role != "*")
-        .collect();
-    roles.sort();
-    roles.dedup();
-    roles
-}
-
 fn write_totals(o: &mut Object<'_>, all: &Resources) {
-    let full = |list: &mut Array<'_>, some: &Resources| {
-        some.to_wire(WireForm::Endpoint)
-            .iter()
-            .for_each(|resource| list.raw(|out| write_json(resource, out)));
-    };
-    let roles = roles(all);
-    o.object("resources", |o| write_resources(o, all));
-    o.object("reserved_resources", |o| {
-        roles.iter().for_each(|role| {
-            o.object(role, |o| write_resources(o, &all.reserved_to(role)));
-        });
-    });
-    o.object("unreserved_resources", |o| write_resources(o, &all.unreserved()));
-    o.object("reserved_resources_full", |o| {
-        roles.iter().for_each(|role| {
-            o.array(role, |list| full(list, &all.reserved_to(role)));
-        });
-    });
-    o.array("unreserved_resources_full", |list| full(list, &all.unreserved()));
+    o.object("resources", |o| write_resources(o, all))
+        .object("reserved_resources", |o| write_reserved(o, all))
+        .object("unreserved_resources", |o| write_resources(o, &all.unreserved()))
+        .object("reserved_resources_full", |o| write_reserved_full(o, all))
+        .array("unreserved_resources_full", |list| write_full(list, &all.unreserved()));
 }
 
 fn write_allocated(o: &mut Object<'_>, all: &Resources) {
-    o.object("reserved_resources_allocated", |o| {
-        roles(all).iter().for_each(|role| {
-            o.object(role, |o| write_resources(o, &all.reserved_to(role)));
-        });
-    });
-    o.object("unreserved_resources_allocated", |o| write_resources(o, &all.unreserved()));
+    o.object("reserved_resources_allocated", |o| write_reserved(o, all))
+        .object("unreserved_resources_allocated", |o| write_resources(o, &all.unreserved()));
 }
 
 /// What all executors and their tasks have.

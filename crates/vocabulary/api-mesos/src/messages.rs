@@ -1,12 +1,12 @@
 //! How `/state` and its kin show the protobuf messages they contain: not as protobuf's JSON, but in
 //! shapes of their own. Mesos: src/common/http.cpp.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mesos_proto::json::write_json;
 use mesos_proto::v1;
-use resources::{Ranges, Resource, Resources, Scalar, Value};
+use resources::{Ranges, Resource, Resources, Scalar, Value, WireForm};
 
 use crate::json::{Array, Object};
 
@@ -23,6 +23,36 @@ pub fn write_sums<'r>(o: &mut Object<'_>, resources: impl IntoIterator<Item = &'
         sums.add(resource);
     }
     sums.write(o);
+}
+
+/// What of them is reserved: [`write_resources`] by role.
+pub fn write_reserved(o: &mut Object<'_>, resources: &Resources) {
+    for (role, reserved) in reserved_by_role(resources) {
+        o.object(role, |o| write_sums(o, reserved));
+    }
+}
+
+/// What of them is reserved: [`write_full`] by role.
+pub fn write_reserved_full(o: &mut Object<'_>, resources: &Resources) {
+    for (role, reserved) in reserved_by_role(resources) {
+        let reserved: Resources = reserved.into_iter().cloned().collect();
+        o.array(role, |list| write_full(list, &reserved));
+    }
+}
+
+/// Resources as messages, so that operators can copy them into calls.
+pub fn write_full(list: &mut Array<'_>, resources: &Resources) {
+    for message in resources.to_wire(WireForm::Endpoint) {
+        list.raw(|out| write_json(&message, out));
+    }
+}
+
+fn reserved_by_role(resources: &Resources) -> BTreeMap<&str, Vec<&Resource>> {
+    let mut by_role = BTreeMap::<&str, Vec<_>>::new();
+    for resource in resources.iter().filter(|resource| !resource.identity().reservations.is_empty()) {
+        by_role.entry(resource.identity().reservation_role()).or_default().push(resource);
+    }
+    by_role
 }
 
 /// Resources summed by name.

@@ -1,17 +1,19 @@
 use std::collections::BTreeMap;
 
-use api_mesos::messages::{write_agent_info, write_labels, write_resources, write_sums, write_task};
+use api_mesos::messages::{
+    write_agent_info, write_full, write_labels, write_reserved, write_reserved_full, write_resources,
+    write_sums, write_task,
+};
 use base::{AgentId, FrameworkId};
 use master_core::{Agent, Executor, Framework, Master, Task};
-use mesos_proto::json::write_json;
 use mesos_proto::v1::framework_info::capability::Type as Capability;
-use resources::{Resource, Resources, WireForm};
+use resources::{Resource, Resources};
 
 use super::messages::{write_executor, write_offer};
 use crate::identity::Identity;
 use crate::roles::{RoleView, role_views};
 use crate::view::TaskQuery;
-use api_mesos::json::{Array, Object, document};
+use api_mesos::json::{Object, document};
 use api_mesos::version;
 
 /// `/state`
@@ -155,11 +157,7 @@ pub(super) fn write_agent(o: &mut Object<'_>, agent: &Agent) {
     o.object("resources", |o| write_resources(o, &agent.total))
         .object("used_resources", |o| write_sums(o, agent.used.values().flat_map(Resources::iter)))
         .object("offered_resources", |o| write_resources(o, &agent.offered))
-        .object("reserved_resources", |o| {
-            for (role, reserved) in reservations(&agent.total) {
-                o.object(role, |o| write_sums(o, reserved));
-            }
-        })
+        .object("reserved_resources", |o| write_reserved(o, &agent.total))
         .object("unreserved_resources", |o| write_resources(o, &agent.total.unreserved()))
         .field("active", agent.active)
         .field("deactivated", false)
@@ -167,32 +165,12 @@ pub(super) fn write_agent(o: &mut Object<'_>, agent: &Agent) {
         .array("capabilities", |list| agent.capabilities.iter().for_each(|name| list.element(&**name)));
 }
 
-/// What is reserved, by role.
-fn reservations(resources: &Resources) -> BTreeMap<&str, Vec<&Resource>> {
-    let mut by_role = BTreeMap::<&str, Vec<_>>::new();
-    for resource in resources.iter().filter(|resource| !resource.identity().reservations.is_empty()) {
-        by_role.entry(resource.identity().reservation_role()).or_default().push(resource);
-    }
-    by_role
-}
-
 /// The resources once more as messages, so that operators can copy them into calls.
 fn write_full_resources(o: &mut Object<'_>, agent: &Agent) {
-    o.object("reserved_resources_full", |o| {
-        for (role, reserved) in reservations(&agent.total) {
-            let reserved: Resources = reserved.into_iter().cloned().collect();
-            o.array(role, |list| write_messages(list, &reserved));
-        }
-    })
-    .array("unreserved_resources_full", |list| write_messages(list, &agent.total.unreserved()))
-    .array("used_resources_full", |list| write_messages(list, &agent.used_resources()))
-    .array("offered_resources_full", |list| write_messages(list, &agent.offered));
-}
-
-fn write_messages(list: &mut Array<'_>, resources: &Resources) {
-    for message in resources.to_wire(WireForm::Endpoint) {
-        list.raw(|out| write_json(&message, out));
-    }
+    o.object("reserved_resources_full", |o| write_reserved_full(o, &agent.total))
+        .array("unreserved_resources_full", |list| write_full(list, &agent.total.unreserved()))
+        .array("used_resources_full", |list| write_full(list, &agent.used_resources()))
+        .array("offered_resources_full", |list| write_full(list, &agent.offered));
 }
 
 fn write_recovered_agents(o: &mut Object<'_>, master: &Master, only: Option<&str>) {
