@@ -15,6 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::pool::PooledBody;
 use crate::server::DrainingBody;
 
+/// Bytes of a refused body that are taken off the connection, and how long that may take.
+const MAX_DISCARDED: u64 = 16 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The body of a request or response.
 ///
 /// Streams carry one HTTP chunk per frame and exert backpressure: a reader that stops reading stops
@@ -144,18 +148,18 @@ impl Body {
         }
     }
 
-    /// Reads to the end, at most `limit` bytes. A declared length over the limit is refused unread.
+    /// Reads to the end, at most `limit` bytes. What is longer is refused, but taken off the connection as far as that
+    /// is cheap.
     pub async fn read(mut self, limit: usize) -> Result<Bytes, ReadBodyError> {
-        let too_large = || ReadBodyError::TooLarge { limit };
         if usize::try_from(self.size_hint().lower()).map_or(true, |length| length > limit) {
-            return Err(too_large());
+            return Err(self.refuse(limit).await);
         }
         let first = match self.next().await {
             None => return Ok(Bytes::new()),
             Some(first) => first?,
         };
         if first.len() > limit {
-            return Err(too_large());
+            return Err(self.refuse(limit).await);
         }
         // Most bodies are one piece: those are handed on without a copy.
         let Some(second) = self.next().await else { return Ok(first) };
@@ -164,7 +168,7 @@ impl Body {
         let mut piece = second?;
         loop {
             if whole.len() + piece.len() > limit {
-                return Err(too_large());
+                return Err(self.refuse(limit).await);
             }
             whole.extend_from_slice(&piece);
             match self.next().await {
@@ -172,6 +176,23 @@ impl Body {
                 Some(next) => piece = next?,
             }
         }
+    }
+
+    /// Discards what is left of a body that is too long. Who still sends when the connection is closed gets a reset,
+    /// and with it loses the answer that says why.
+    async fn refuse(mut self, limit: usize) -> ReadBodyError {
+        let mut room = MAX_DISCARDED;
+        let discard = async {
+            while room > 0
+                && self.size_hint().lower() <= room
+                && let Some(Ok(piece)) = self.next().await
+            {
+                room = room.saturating_sub(piece.len() as u64);
+            }
+        };
+        // Whether all of it came does not matter: the refusal is the same.
+        let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard).await;
+        ReadBodyError::TooLarge { limit }
     }
 
     /// [`Body::read`] that gives up after `timeout`.

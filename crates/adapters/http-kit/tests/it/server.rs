@@ -62,6 +62,19 @@ async fn raw_requests() {
 }
 
 #[tokio::test]
+async fn who_sends_too_much_reads_the_refusal() {
+    let server = Server::start_with(small(), Arc::new(target)).await;
+    for _ in 0..20 {
+        let mut connection = connect(&server.address).await;
+        let head = "PUT / HTTP/1.1\r\nContent-Length: 6000000\r\nConnection: close\r\n\r\n";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(&vec![b'x'; 6_000_000]).await.expect("the rest is taken, too");
+        read_until(&mut connection, "longer than the 10 bytes allowed").await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_wait_for_their_turn() {
     let config = ServerConfig { max_connections: 1, ..ServerConfig::default() };
     let server = Server::start_with(config, Arc::new(target)).await;
