@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use agent_link::{Body, Hello, KillTask, ShutdownFramework};
+use agent_link::{Body, Hello, KillTask, ShutdownFramework, UpdateFramework};
 use base::{AgentId, ExecutorId, FrameworkId, TaskId};
 use mesos_proto::v1::framework_info::capability;
 use mesos_proto::v1::{self, TaskState, task_status};
@@ -123,6 +123,19 @@ impl Master {
         self.send_event(turn, &framework, event::update(status));
     }
 
+    /// Tells an agent that comes back what its frameworks have become while it was away.
+    /// Mesos: `Master::updateSlaveFrameworks`.
+    pub(crate) fn update_frameworks_of(&self, turn: &mut Turn<'_>, conn: ConnId, hello: &Hello) {
+        for told in &hello.frameworks {
+            let id = FrameworkId::from(told.id.as_ref().map_or("", |id| &id.value));
+            let known = self.frameworks.get(&id).filter(|known| known.is_connected() && *known.info != *told);
+            if let Some(known) = known {
+                let framework = Some(v1::FrameworkInfo::clone(&known.info));
+                turn.tell_agent(conn, Body::UpdateFramework(UpdateFramework { framework }));
+            }
+        }
+    }
+
     fn kill_again(&mut self, turn: &mut Turn<'_>, conn: ConnId, framework: &FrameworkId, task: &TaskId) {
         let kill = KillTask {
             framework_id: Some(message::framework_id(framework)),
@@ -184,6 +197,7 @@ impl Master {
             turn.publish(published::agent_added(self.agents[id].view()));
         }
         self.welcome(turn, id, conn, hello);
+        self.update_frameworks_of(turn, conn, hello);
         let brought = self.sort_out(turn, hello);
         self.forget_what_is_missing(turn, id, &brought);
         for (framework, info, resources) in brought.executors {

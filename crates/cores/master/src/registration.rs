@@ -275,6 +275,7 @@ impl Master {
         };
         self.agents.insert(id.clone(), agent);
         self.welcome(turn, id, conn, hello);
+        self.update_frameworks_of(turn, conn, hello);
         turn.publish(published::agent_added(self.agents[id].view()));
         for (framework, info, resources) in brought.executors {
             self.add_executor(id, &framework, info, resources);

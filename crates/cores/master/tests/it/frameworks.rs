@@ -332,3 +332,28 @@ fn agents_hear_that_a_framework_is_back() {
     assert!(matches!(&cluster.take_frames(busy.conn)[..], [Body::UpdateFramework(_)]));
     assert!(cluster.take_frames(idle.conn).is_empty(), "it has nothing of the framework");
 }
+
+#[test]
+fn agents_that_come_back_hear_what_their_frameworks_have_become() {
+    let mut cluster = Cluster::new();
+    let agent = cluster.agent("host", AGENT);
+    let framework = cluster.subscribe(AWARE);
+    for silent in [false, true] {
+        cluster.close(&agent, silent);
+        let hello = Cluster::comes_back(&agent, AGENT, Some((&framework, AWARE)));
+        let conn = cluster.conn();
+        cluster.say(conn, Body::Hello(hello.clone()));
+        assert!(matches!(&cluster.take_frames(conn)[..], [Body::Welcome(_)]), "it knows");
+        cluster.input(Input::AgentClosed { conn, silent });
+
+        let mut hello = hello;
+        hello.frameworks[0].name = "before".to_owned();
+        let conn = cluster.conn();
+        cluster.say(conn, Body::Hello(hello));
+        let frames = cluster.take_frames(conn);
+        let [Body::Welcome(_), Body::UpdateFramework(update)] = &frames[..] else { panic!("{frames:?}") };
+        let known = cluster.master.framework(&framework.id.as_str().into()).unwrap();
+        assert_eq!(update.framework.as_ref(), Some(&*known.info));
+        cluster.input(Input::AgentClosed { conn, silent });
+    }
+}
