@@ -42,9 +42,9 @@ fn the_agent_killed_as_a_unit_comes_back_to_the_same_tasks() {
     };
     // Where a temporary file system of the machine does not hide it.
     std::fs::copy(DCOS, machine.root().join("usr/local/bin/dcos")).unwrap();
-    let agent = "agent --master 127.0.0.1 --ip 127.0.0.2 --dir /var/lib/dcos/agent \
+    let agent = "agent --master 127.0.0.1 --ip 127.0.0.2 --dir /srv/dcos/agent \
                  --resources cpus:4;mem:4096;disk:1024;ports:[31000-31999]";
-    machine.start_unit("dcos-master.service", &unit("master --ip 127.0.0.1 --dir /var/lib/dcos/master"));
+    machine.start_unit("dcos-master.service", &unit("master --ip 127.0.0.1 --dir /srv/dcos/master"));
     machine.start_unit("dcos-agent.service", &unit(agent));
     let body = sleepers("sleepers", TASKS as u32).to_string();
     eventually("Marathon takes the app", || {
