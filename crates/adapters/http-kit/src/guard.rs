@@ -7,16 +7,22 @@
 //! (JSONP), `Sec-Fetch-Site` together with a `Referer` that is not ours. Programs send none of these
 //! and are not hindered.
 //!
+//! Home has many ports, and anybody's page may stand on one of them: a task's own, a server under
+//! development. Such a page may look (an answer without CORS headers stays closed to it), but it may
+//! change nothing: a request of another origin that is no plain read passes only with a content type
+//! for which a browser asks first (CORS preflight), and that is granted to nobody here.
+//!
 //! [`HostPolicy::check`] is a pure decision; [`guarded`] puts it before a handler. WebSocket
 //! upgrades, which no browser rule restrains, are requests like any other here.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::Auth;
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, REFERER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, ORIGIN, REFERER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use crate::respond;
 use crate::server::{BoxFuture, Handler, Peer};
@@ -30,12 +36,17 @@ pub struct HostPolicy {
     addresses: BTreeSet<IpAddr>,
 }
 
+/// The content types that a page sends elsewhere only after a preflight, which nobody here answers as
+/// a page would need it. `Content-Type` may name more after a `;`.
+const PREFLIGHTED: [&str; 2] = ["application/json", "application/x-protobuf"];
+
 /// A request from outside, with the reason in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{header} '{found}' is refused: allowed are {allowed}")]
 pub struct Foreign {
-    /// The header that betrayed it: `Host`, `Origin` or `Referer`.
-    pub header: &'static str,
+    /// What betrayed it: the header `Host`, `Origin` or `Referer`, or a method together with the
+    /// `Origin`.
+    pub header: Cow<'static, str>,
     /// Its value.
     pub found: String,
     /// What would have been allowed.
@@ -124,6 +135,32 @@ impl HostPolicy {
         }
     }
 
+    /// [`HostPolicy::check`], and what another origin of home may do: read, or send what a browser
+    /// asks leave for.
+    pub fn check_request(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
+        self.check(uri, headers)?;
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) || is_preflighted(headers) {
+            return Ok(());
+        }
+        let host = headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+        // A target in absolute form overrides `Host`.
+        let own = uri.authority().map(|authority| authority.as_str()).or(host.as_deref()).unwrap_or_default();
+        let mut origins =
+            headers.get_all(ORIGIN).iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+        match origins.find(|origin| !is_same_authority(origin, own)) {
+            None => Ok(()),
+            Some(origin) => Err(Foreign {
+                header: Cow::Owned(format!("a {method} of another origin: Origin")),
+                found: printable(&origin),
+                allowed: format!(
+                    "this server's own pages (host and port '{}') and the content types {}",
+                    printable(own),
+                    PREFLIGHTED.join(" and "),
+                ),
+            }),
+        }
+    }
+
     fn check_host(&self, authority: &str) -> Result<(), Foreign> {
         match host_of(authority) {
             Some(Host::Address(_)) => Ok(()),
@@ -168,8 +205,46 @@ impl HostPolicy {
         for domain in &self.domains {
             allowed = allowed + ", " + domain + " and names below it";
         }
-        let found = found.chars().filter(|character| !character.is_control()).take(200).collect();
-        Foreign { header, found, allowed }
+        Foreign { header: Cow::Borrowed(header), found: printable(found), allowed }
+    }
+}
+
+/// What may be said back of a header.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(200).collect()
+}
+
+/// Whether a browser sends this content type to another origin only with that one's leave. Of several
+/// headers each must be such a one.
+fn is_preflighted(headers: &HeaderMap) -> bool {
+    let media_type = |value: &HeaderValue| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        PREFLIGHTED.iter().any(|known| known.eq_ignore_ascii_case(essence))
+    };
+    headers.contains_key(CONTENT_TYPE) && headers.get_all(CONTENT_TYPE).iter().all(media_type)
+}
+
+/// Whether a page of `origin` belongs to the server that is called `own`, `host[:port]`. Who is called
+/// by no port is called by its scheme's, and that is the page's scheme: behind somebody who ends TLS
+/// we do not know our own.
+fn is_same_authority(origin: &str, own: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default = match scheme.to_ascii_lowercase().as_str() {
+        "https" => 443,
+        "http" => 80,
+        _ => return false,
+    };
+    let place = |authority: &str| Some((host_of(authority)?, port_of(authority).unwrap_or(default)));
+    place(authority).is_some_and(|page| Some(page) == place(own))
+}
+
+/// The port in an authority that [`host_of`] understands.
+fn port_of(authority: &str) -> Option<u16> {
+    let (host, port) = authority.rsplit_once(':')?;
+    match host.starts_with('[') && !host.ends_with(']') {
+        true => None,
+        false => port.parse().ok(),
     }
 }
 
@@ -261,7 +336,7 @@ struct Guarded {
 impl Handler for Guarded {
     fn handle(&self, request: Request, peer: Peer) -> BoxFuture<'_, Response> {
         let checked = match peer {
-            Peer::Tcp { .. } => self.policy.check(request.uri(), request.headers()),
+            Peer::Tcp { .. } => self.policy.check_request(request.method(), request.uri(), request.headers()),
             Peer::Unix { .. } => Ok(()),
         };
         match checked {
@@ -389,6 +464,72 @@ mod tests {
         check("same-origin", "no-cors", None, true);
         check("none", "navigate", None, true);
         check("cross-site", "navigate", Some("https://search.example/"), true);
+    }
+
+    #[test]
+    fn pages_of_other_ports_write_nothing() {
+        let policy = HostPolicy::new().domain("mesos");
+        let check = |method: Method, host: &str, origin: &str, content_type: &str, expect: bool| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(HOST, host), (ORIGIN, origin), (CONTENT_TYPE, content_type)] {
+                if !value.is_empty() {
+                    headers.insert(name, value.parse().unwrap());
+                }
+            }
+            let found = policy.check_request(&method, &Uri::from_static("/x"), &headers);
+            assert_eq!(found.is_ok(), expect, "{method} {host} {origin} {content_type}: {found:?}");
+        };
+        let (own, page) = ("127.0.0.1:8080", "http://127.0.0.2:31000");
+        for read in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            check(read, own, page, "", true);
+        }
+        for write in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            for other in [page, "http://localhost:3000", "http://127.0.0.1", "http://127.0.0.1:8081"] {
+                for simple in ["", "text/plain", "text/plain; application/json", "multipart/form-data"] {
+                    check(write.clone(), own, other, simple, false);
+                }
+                check(write.clone(), own, other, "application/json", true);
+                check(write.clone(), own, other, "Application/JSON; charset=utf-8", true);
+                check(write.clone(), own, other, "application/x-protobuf", true);
+            }
+            check(write.clone(), own, "http://127.0.0.1:8080", "text/plain", true);
+            check(write.clone(), own, "", "text/plain", true);
+        }
+        // One authority in several spellings.
+        let same = |host: &str, origin: &str, expect| check(Method::POST, host, origin, "", expect);
+        same("localhost", "http://LocalHost:80", true);
+        same("localhost:80", "http://localhost", true);
+        same("localhost:443", "https://localhost", true);
+        same("localhost", "https://localhost", true);
+        same("Leader.mesos.:80", "http://leader.mesos", true);
+        same("[::1]", "http://[::1]:80", true);
+        same("[::1]:8080", "http://[::1]:8080", true);
+        same("[::1]:8080", "http://[::1]", false);
+        same("localhost", "http://localhost:8080", false);
+        same("localhost:80", "https://localhost", false);
+        same("localhost:8080", "http://127.0.0.1:8080", false);
+        same("", "http://localhost", false);
+    }
+
+    #[test]
+    fn a_refused_write_reads_well() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "127.0.0.1:8080".parse().unwrap());
+        headers.insert(ORIGIN, "http://localhost:3000".parse().unwrap());
+        let check = |headers: &HeaderMap| {
+            HostPolicy::new().check_request(&Method::POST, &Uri::from_static("/x"), headers)
+        };
+        assert_eq!(
+            check(&headers).unwrap_err().to_string(),
+            "a POST of another origin: Origin 'http://localhost:3000' is refused: allowed are this server's own \
+             pages (host and port '127.0.0.1:8080') and the content types application/json and \
+             application/x-protobuf"
+        );
+        // One good content type beside another is not good.
+        headers.append(CONTENT_TYPE, "application/json".parse().unwrap());
+        assert_eq!(check(&headers), Ok(()));
+        headers.append(CONTENT_TYPE, "text/plain".parse().unwrap());
+        assert!(check(&headers).is_err());
     }
 
     #[tokio::test]
