@@ -65,6 +65,7 @@ impl Handler for Api {
 
 impl Api {
     async fn route(&self, request: Request, peer: Peer) -> Outcome {
+        let request = request::only_json(request).await?;
         let path = request.uri().path().to_owned();
         let segments = segments(&path);
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();

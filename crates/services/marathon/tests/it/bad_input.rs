@@ -117,6 +117,13 @@ async fn a_foreign_page_is_refused() {
     assert_eq!((status, body), (415, json!({ "message": message })));
     assert_eq!(raw(&service, Method::POST, "/v2/apps", &[], app).await.0, 415);
     assert_eq!(service.get("/v2/apps").await, json!({"apps": []}));
+    // Also where the body says nothing, and from a page that a task shows.
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    assert_eq!(raw(&service, Method::POST, "/v2/apps/web/restart", &form, "force=true").await.0, 415);
+    assert_eq!(raw(&service, Method::POST, "/v2/apps/web/restart", &form, "").await.0, 404);
+    let page = [("origin", "http://127.0.0.1:31000")];
+    assert_eq!(raw(&service, Method::POST, "/v2/apps/web/restart", &page, "").await.0, 403);
+    assert_eq!(raw(&service, Method::DELETE, "/v2/apps/web", &page, "").await.0, 403);
     let home = [("origin", "http://localhost:8080"), ("host", "marathon.mesos:8080"), json_type];
     assert_eq!(raw(&service, Method::POST, "/v2/apps", &home, app).await.0, 201);
     service.stop().await;
