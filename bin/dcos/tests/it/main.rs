@@ -5,6 +5,7 @@ mod apps;
 mod clusters;
 mod guest;
 mod hosts;
+mod nodes;
 mod plain;
 mod reasons;
 mod refusals;

@@ -33,6 +33,9 @@ pub(crate) struct Cluster {
     subnet: Option<String>,
     /// What `--resources` said.
     resources: String,
+    /// Whether a token is demanded: for ever, once it was. Records of before that was kept lack it.
+    #[serde(default)]
+    pub(crate) auth: bool,
     /// The agents, in the order of their addresses.
     pub(crate) agents: Vec<Agent>,
 }
@@ -59,9 +62,9 @@ impl Agent {
 
 impl Cluster {
     /// A single node, as `dcos master` and `dcos agent` run it.
-    pub(crate) fn node(cluster_id: Option<String>, version: &str, agents: Vec<Agent>) -> Cluster {
+    pub(crate) fn node(cluster_id: Option<String>, version: &str, auth: bool, agents: Vec<Agent>) -> Cluster {
         let (version, resources) = (version.to_owned(), String::new());
-        Cluster { format: FORMAT, cluster_id, version, subnet: None, resources, agents }
+        Cluster { format: FORMAT, cluster_id, version, subnet: None, resources, auth, agents }
     }
 
     /// The network of its nodes.
@@ -99,10 +102,12 @@ impl Cluster {
                 version: String::new(),
                 subnet: Some(config.subnet.unwrap_or(Subnet::DEFAULT).to_string()),
                 resources: config.resources.clone().unwrap_or_default(),
+                auth: false,
                 agents: Vec::new(),
             },
         };
         config.version.clone_into(&mut cluster.version);
+        cluster.auth |= config.auth;
         let fresh = cluster.agents.is_empty();
         let agents = config.agents.unwrap_or_else(|| if fresh { 1 } else { cluster.count(false) });
         let public = config.public_agents.unwrap_or_else(|| cluster.count(true));

@@ -92,6 +92,13 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// An agent that demanded a token is to run without one.
+    #[error(
+        "the agent in {} was made with --token-file and would answer everybody without; name the file \
+         again, or end that agent with: dcos down --dir {}",
+        .0.display(), .0.display()
+    )]
+    TokenLeftOut(PathBuf),
     /// The process that runs the cluster does not end.
     #[error("process {pid}, which runs the cluster in {}, did not end within {seconds} seconds", .dir.display())]
     DoesNotEnd {

@@ -93,7 +93,7 @@ pub struct MasterConfig {
     pub ip: Ipv4Addr,
     /// Its files.
     pub dir: PathBuf,
-    /// Whether a token is demanded.
+    /// Whether a token is demanded; it stays so for the node of the directory.
     pub auth: bool,
     /// The version of this program.
     pub version: String,
@@ -158,15 +158,16 @@ pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), 
         let problem = "it is not the record of a single master; name another --dir".to_owned();
         return Err(Error::Record { path: dir.join(cluster::RECORD), problem });
     }
+    let demanded = config.auth || recorded.as_ref().is_some_and(|recorded| recorded.auth);
     let recorded = recorded.and_then(|recorded| recorded.cluster_id);
     let cluster_id = recorded.unwrap_or_else(|| Rng::seeded(runtime::entropy()).uuid());
     let router_port = patiently(|| addresses::check_master(config.ip)).await?;
-    let auth = if config.auth { token::take(&dir)? } else { Auth::default() };
-    Cluster::node(Some(cluster_id.clone()), &config.version, Vec::new()).write(&dir)?;
+    let auth = if demanded { token::take(&dir)? } else { token::none(&dir) };
+    Cluster::node(Some(cluster_id.clone()), &config.version, demanded, Vec::new()).write(&dir)?;
     let master_dir = Cluster::master_dir(&dir);
     cluster::make_dir(&master_dir, true)?;
     let node = MasterNode { ip: config.ip, dir: master_dir, cluster_id, router_port, auth };
-    warn(config.auth, parts);
+    warn(demanded, parts);
     let goal = Goal { url: url(config.ip.into(), router_port), ..Goal::default() };
     Foreground::new(parts.master_node(&node), goal).run().await
 }
@@ -183,12 +184,15 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
     let record = Agent { name: "agent".to_owned(), ip: config.ip, public: config.public, resources };
     if let Some(recorded) = Cluster::read(&dir)? {
         check_same_node(&recorded, &record, &dir)?;
+        if recorded.auth && !config.auth.is_on() {
+            return Err(Error::TokenLeftOut(dir));
+        }
     }
     let lease = match share::has_ports(&record.resources) {
         true => None,
         false => Some(port_leases().take(&lease_owner(&dir, &record.name))?),
     };
-    Cluster::node(None, &config.version, vec![record.clone()]).write(&dir)?;
+    Cluster::node(None, &config.version, config.auth.is_on(), vec![record.clone()]).write(&dir)?;
     let node = AgentNode {
         dir: record.dir(&dir),
         name: record.name,

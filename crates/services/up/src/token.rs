@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base::Auth;
 
-use crate::Error;
+use crate::{Error, console};
 
 /// Where the token of the cluster in `dir` is.
 pub(crate) fn path(dir: &Path) -> PathBuf {
@@ -21,6 +21,16 @@ pub(crate) fn take(dir: &Path) -> Result<Auth, Error> {
         true => read(&path),
         false => make(&path),
     }
+}
+
+/// No token is demanded. Says so if there is one in `dir`: records of before it was kept in them do
+/// not tell whether the last run demanded it.
+pub(crate) fn none(dir: &Path) -> Auth {
+    let path = path(dir);
+    if path.exists() {
+        console::note(&format!("The token in {} is not demanded: that takes --auth", path.display()));
+    }
+    Auth::default()
 }
 
 /// The token in the file `path`, which `dcos up --auth` or `dcos master --auth` made.

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use base::{Auth, Rng};
+use base::Rng;
 use host::{Capacity, PortLease};
 
 use crate::cluster::{self, Cluster};
@@ -25,7 +25,7 @@ pub struct Config {
     pub resources: Option<String>,
     /// Whether tasks are ended when the cluster stops.
     pub kill_tasks: bool,
-    /// Whether a token is demanded.
+    /// Whether a token is demanded; it stays so for the cluster of the directory.
     pub auth: bool,
     /// The version of this program.
     pub version: String,
@@ -47,7 +47,7 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
     let agents = cluster.agents.len() as u32;
     let router_port = patiently(|| addresses::check_subnet(subnet, agents)).await?;
     let leases = lease(&cluster, &dir)?;
-    let auth = if config.auth { token::take(&dir)? } else { Auth::default() };
+    let auth = if cluster.auth { token::take(&dir)? } else { token::none(&dir) };
     cluster.write(&dir)?;
 
     let ip = subnet.address(1).expect("every subnet has a first address");
@@ -61,8 +61,8 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
         auth,
     };
     let running = nodes(&cluster, &node, &dir, &leases, parts)?;
-    warn(config.auth, parts);
-    if config.auth {
+    warn(cluster.auth, parts);
+    if cluster.auth {
         console::note(&format!("Requests must show the token in {}", token::path(&dir).display()));
     }
     let goal = Goal {

@@ -117,3 +117,23 @@ fn the_record_is_read_as_it_was_written() {
     check("{\"format\":1}", "it is no record of a cluster: ");
     check("{\"format\":7}", "it has format 7, this program reads format 1");
 }
+
+#[test]
+fn a_token_once_demanded_stays_demanded() {
+    let check = |before: bool, asked: bool, expected: bool| {
+        let recorded = settle(None, |config| config.auth = before).unwrap();
+        assert_eq!(recorded.auth, before);
+        assert_eq!(settle(Some(recorded), |config| config.auth = asked).unwrap().auth, expected);
+    };
+    check(false, false, false);
+    check(false, true, true);
+    check(true, false, true);
+    let dir = tempfile::tempdir().unwrap();
+    settle(None, |config| config.auth = true).unwrap().write(dir.path()).unwrap();
+    assert!(Cluster::read(dir.path()).unwrap().unwrap().auth);
+    let path = dir.path().join(RECORD);
+    let mut old: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    old.as_object_mut().unwrap().remove("auth").unwrap();
+    std::fs::write(&path, old.to_string()).unwrap();
+    assert!(!Cluster::read(dir.path()).unwrap().unwrap().auth);
+}

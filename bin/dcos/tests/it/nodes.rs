@@ -1,0 +1,117 @@
+//! `dcos master`, `dcos agent` and `dcos up` as a person starts them: what they say and keep.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use testkit::{eventually, own_subnet, until};
+
+use crate::apps::DCOS;
+
+/// A `dcos` in the foreground, and what it said. Killed on drop, its cluster or node ended,
+/// unless it was killed before and another goes on with it.
+struct Foreground {
+    child: Child,
+    dir: Option<std::path::PathBuf>,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Foreground {
+    fn start(arguments: &[&str], dir: &Path) -> Foreground {
+        let mut command = Command::new(DCOS);
+        command.args(arguments).arg("--dir").arg(dir).env("DCOS_LOG", "off").stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let streams: [Box<dyn std::io::Read + Send>; 2] = [Box::new(out), Box::new(err)];
+        for stream in streams {
+            let said = said.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    said.lock().unwrap().push(line);
+                }
+            });
+        }
+        Foreground { child, dir: Some(dir.to_owned()), said }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits for a line that starts so.
+    #[track_caller]
+    fn says(&self, start: &str) -> String {
+        let found = || self.lines().into_iter().find(|line| line.starts_with(start));
+        let line = until(Duration::from_secs(20), found);
+        line.unwrap_or_else(|| panic!("{start:?} was not said: {:#?}", self.lines()))
+    }
+
+    fn kill(&mut self) {
+        self.dir = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        let dir = self.dir.take();
+        self.kill();
+        if let Some(dir) = dir {
+            let _ = Command::new(DCOS).args(["down", "--dir"]).arg(dir).output();
+        }
+    }
+}
+
+/// An address of a subnet of this test's own.
+fn node(subnet: &str, number: u8) -> String {
+    format!("{}{number}", subnet.trim_end_matches("0/24"))
+}
+
+fn dirs() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[track_caller]
+fn answers(ip: &str, port: u16, path: &str, status: u16) {
+    let address = format!("{ip}:{port}").parse().unwrap();
+    eventually("it answers", || {
+        let answer = testkit::request(address, "GET", path, &[], None).ok()?;
+        (answer.status == status).then_some(())
+    });
+}
+
+#[test]
+fn what_was_closed_is_never_open_again() {
+    let (dirs, subnet) = (dirs(), own_subnet());
+    let (up, master, agent) = (dirs.path().join("up"), dirs.path().join("m"), dirs.path().join("a"));
+    let (first, second, third) = (node(&subnet, 1), node(&subnet, 9), node(&subnet, 10));
+    let check = |closed: &[&str], asked: &[&str], dir: &Path, ip: &str| {
+        let mut run = Foreground::start(closed, dir);
+        run.says("READY ");
+        run.kill();
+        let again = Foreground::start(asked, dir);
+        again.says("READY ");
+        answers(ip, 5050, "/slaves", 401);
+        answers(ip, 8080, "/v2/info", 401);
+        again
+    };
+    drop(check(&["up", "--subnet", &subnet, "--auth"], &["up"], &up, &first));
+    let master_arguments = ["master", "--ip", &second];
+    let _master = check(&["master", "--ip", &second, "--auth"], &master_arguments, &master, &second);
+
+    let token = master.join("token");
+    let open = ["agent", "--master", &second, "--ip", &third];
+    let closed = [&open[..], &["--token-file", token.to_str().unwrap()]].concat();
+    let mut run = Foreground::start(&closed, &agent);
+    run.says("READY ");
+    answers(&third, 5051, "/state", 401);
+    run.kill();
+    let mut again = Foreground::start(&open, &agent);
+    again.says(&format!("error: the agent in {} was made with --token-file", agent.display()));
+    assert_eq!(again.child.wait().unwrap().code(), Some(1));
+}
