@@ -115,3 +115,27 @@ fn what_was_closed_is_never_open_again() {
     again.says(&format!("error: the agent in {} was made with --token-file", agent.display()));
     assert_eq!(again.child.wait().unwrap().code(), Some(1));
 }
+
+#[test]
+fn an_agent_says_what_it_waits_for() {
+    let (dirs, subnet) = (dirs(), own_subnet());
+    let (agent, master) = (node(&subnet, 2), node(&subnet, 1));
+    let master_dir = dirs.path().join("master");
+    let wrong = dirs.path().join("wrong");
+    std::fs::write(&wrong, "0".repeat(64)).unwrap();
+    let arguments = ["agent", "--master", &master, "--ip", &agent];
+    let with_wrong = [&arguments[..], &["--token-file", wrong.to_str().unwrap()]].concat();
+
+    let first = Foreground::start(&with_wrong, &dirs.path().join("first"));
+    first.says(&format!(
+        "waiting: the master at {master}:5050 cannot be reached (Connection refused), trying again"
+    ));
+    let running = Foreground::start(&["master", "--ip", &master, "--auth"], &master_dir);
+    running.says("READY ");
+    first.says("waiting: the master refuses the token");
+    assert!(!first.lines().iter().any(|line| line.starts_with("READY ")));
+    drop(first);
+
+    let second = Foreground::start(&arguments, &dirs.path().join("second"));
+    second.says("waiting: the master demands a token");
+}

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::{Backoff, State, StateChange, Supervisor, Termination};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 
 use crate::readiness::Master;
 use crate::{Error, Part, console};
@@ -19,6 +20,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(300);
 const TELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the master is asked while its cluster comes up.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How long it may take to be ready without a word, and how often then what is waited for is said.
+const WORD: Duration = Duration::from_secs(2);
 
 /// What is to be reached, and what is then said.
 #[derive(Clone, Debug, Default)]
@@ -67,14 +71,19 @@ impl Foreground {
             starting.insert(part.component.name().clone(), part.url);
             supervisor.start(part.component);
         }
-        let mut progress = Progress { starting, missing: String::new(), failures: BTreeMap::new() };
+        let mut progress = Progress { starting, ..Progress::default() };
+        let mut word = interval_at(Instant::now() + WORD, WORD);
+        word.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Kept from turn to turn: an answer may take longer than a turn.
+        let mut asked = pin!(missing(&goal));
         let deadline = Instant::now() + READY_TIMEOUT;
         let mut ready = false;
         let signal = loop {
             tokio::select! {
                 signal = signals.received() => break Some(signal),
                 Some(change) = changes.recv() => progress.note(change),
-                missing = missing(&goal), if !ready && progress.starting.is_empty() => {
+                missing = &mut asked, if !ready && progress.starting.is_empty() => {
+                    asked.set(self::missing(&goal));
                     match missing {
                         None => {
                             ready = true;
@@ -83,6 +92,7 @@ impl Foreground {
                         Some(missing) => progress.missing = missing,
                     }
                 }
+                _ = word.tick(), if !ready => progress.say_what_is_waited_for(),
                 () = sleep_until(deadline), if !ready => break None,
             }
         };
@@ -118,6 +128,7 @@ async fn missing(goal: &Goal) -> Option<String> {
 }
 
 /// What was told so far.
+#[derive(Default)]
 struct Progress {
     /// Components that did not answer yet, with their URLs.
     starting: BTreeMap<Arc<str>, String>,
@@ -125,6 +136,8 @@ struct Progress {
     missing: String,
     /// The last failure of each component that failed while starting.
     failures: BTreeMap<Arc<str>, String>,
+    /// What was said to be waited for.
+    waited_for: String,
 }
 
 impl Progress {
@@ -146,6 +159,25 @@ impl Progress {
             State::Starting | State::Stopped => {}
         }
     }
+
+    fn say_what_is_waited_for(&mut self) {
+        if let Some(line) = self.waiting() {
+            console::note(&line);
+        }
+    }
+
+    /// What is waited for, unless that was said already.
+    fn waiting(&mut self) -> Option<String> {
+        let reason = match self.to_string() {
+            reason if reason.is_empty() => "the master did not answer yet".to_owned(),
+            reason => reason,
+        };
+        if reason == self.waited_for {
+            return None;
+        }
+        self.waited_for.clone_from(&reason);
+        Some(format!("waiting: {reason}, trying again"))
+    }
 }
 
 impl std::fmt::Display for Progress {
@@ -160,5 +192,28 @@ impl std::fmt::Display for Progress {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_waited_for_is_said_when_it_changes() {
+        let mut progress = Progress::default();
+        let component: Arc<str> = Arc::from("marathon");
+        progress.starting.insert(component.clone(), String::new());
+        let check = |progress: &mut Progress, line: &str| {
+            assert_eq!(progress.waiting().as_deref(), Some(line));
+            assert_eq!(progress.waiting(), None);
+        };
+        check(&mut progress, "waiting: marathon does not answer, trying again");
+        progress.failures.insert(component.clone(), "no port".to_owned());
+        check(&mut progress, "waiting: marathon does not answer (no port), trying again");
+        progress.starting.clear();
+        check(&mut progress, "waiting: the master did not answer yet, trying again");
+        progress.missing = "agent 127.0.0.2 is not registered yet".to_owned();
+        check(&mut progress, "waiting: agent 127.0.0.2 is not registered yet, trying again");
     }
 }

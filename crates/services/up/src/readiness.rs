@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base::Auth;
-use http_kit::{Address, Body, Client, ClientConfig, Request, Timeouts, Uri};
+use http_kit::{
+    Address, Body, Client, ClientConfig, ClientError, ErrorKind, Request, StatusCode, Timeouts, Uri,
+};
 use serde::Deserialize;
 
 /// Asks a master over HTTP.
@@ -12,6 +14,8 @@ use serde::Deserialize;
 pub(crate) struct Master {
     client: Client,
     address: Address,
+    /// Whether a token is shown to it.
+    shows_token: bool,
 }
 
 const TIMEOUTS: Timeouts =
@@ -50,7 +54,8 @@ impl Slave {
 
 impl Master {
     pub(crate) fn at(address: SocketAddr, auth: &Auth) -> Master {
-        Master { client: Client::new(ClientConfig::showing(auth)), address: Address::Tcp(address) }
+        let client = Client::new(ClientConfig::showing(auth));
+        Master { client, address: Address::Tcp(address), shows_token: auth.is_on() }
     }
 
     async fn get(&self, path: &'static str) -> Result<Vec<u8>, String> {
@@ -58,9 +63,16 @@ impl Master {
         *request.uri_mut() = Uri::from_static(path);
         let body_timeout = Duration::from_secs(5);
         let answer = self.client.fetch(&self.address, request, TIMEOUTS, MOST, body_timeout).await;
-        let answer = answer.map_err(|error| error.to_string())?;
+        let answer = answer.map_err(|error| unanswered(&error))?;
         match answer.status() {
             status if status.is_success() => Ok(answer.into_body().to_vec()),
+            StatusCode::UNAUTHORIZED if self.shows_token => {
+                Err("the master refuses the token: it is not the one in the master's DIR/token".to_owned())
+            }
+            StatusCode::UNAUTHORIZED => {
+                let advice = "name a copy of the master's DIR/token with --token-file";
+                Err(format!("the master demands a token: {advice}"))
+            }
             status => Err(format!("{path} of {} answers {status}", self.address)),
         }
     }
@@ -106,13 +118,34 @@ impl Master {
     }
 }
 
+/// Why the master did not answer, as its user sees it.
+fn unanswered(error: &ClientError) -> String {
+    let address = &error.address;
+    let why = match std::error::Error::source(error).map(runtime::chain) {
+        // The number of the kernel's error tells its user nothing.
+        Some(why) => why.split(" (os error").next().unwrap_or_default().to_owned(),
+        None => error.to_string(),
+    };
+    match error.kind {
+        ErrorKind::ConnectTimeout => {
+            format!("the master at {address} cannot be reached (no answer)")
+        }
+        ErrorKind::Connect => format!("the master at {address} cannot be reached ({why})"),
+        _ => format!("the master at {address} does not answer ({error})"),
+    }
+}
+
 fn unregistered(slaves: &Slaves, agents: &[SocketAddr]) -> Option<String> {
     let registered = |agent: &&SocketAddr| {
         let suffix = format!("@{agent}");
         !slaves.slaves.iter().any(|slave| slave.active && slave.pid.ends_with(&suffix))
     };
     let missing: Vec<String> = agents.iter().filter(registered).map(|agent| agent.ip().to_string()).collect();
-    (!missing.is_empty()).then(|| format!("not registered: agent of {}", missing.join(", ")))
+    match &missing[..] {
+        [] => None,
+        [agent] => Some(format!("agent {agent} is not registered yet")),
+        agents => Some(format!("agents {} are not registered yet", agents.join(", "))),
+    }
 }
 
 /// What the metrics say about frameworks. Mesos: `master/frameworks/<name>/<id>/...`.
@@ -174,8 +207,9 @@ mod tests {
         check(&["127.0.0.2:5051"], None);
         check(
             &["127.0.0.2:5051", "127.0.0.3:5051", "127.0.0.4:5051"],
-            Some("not registered: agent of 127.0.0.3, 127.0.0.4"),
+            Some("agents 127.0.0.3, 127.0.0.4 are not registered yet"),
         );
+        check(&["127.0.0.4:5051"], Some("agent 127.0.0.4 is not registered yet"));
     }
 
     #[test]
