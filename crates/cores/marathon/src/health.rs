@@ -80,7 +80,8 @@ fn judge(
         return None;
     }
     state.last_failure = Some(now);
-    state.last_failure_cause = Some(cause.chars().take(MAX_CAUSE).collect());
+    state.last_failure_cause =
+        Some(cause.chars().take(MAX_CAUSE).collect()).filter(|it: &String| !it.is_empty());
     state.consecutive_failures = state.consecutive_failures.saturating_add(1);
     Some(check.max_consecutive_failures > 0 && state.consecutive_failures >= check.max_consecutive_failures)
 }
@@ -177,20 +178,45 @@ impl Marathon {
         }
     }
 
+    /// The executor has killed a task because of its health check, and `message` is what it says of its end.
+    ///
+    /// Marathon records this only for checks of its own; there the task of a command check ends without a reason.
+    pub(crate) fn on_killed_by_executor(&mut self, now: Now, id: &InstanceId, message: &str) {
+        let Some(app) = self.definition_of(id) else { return };
+        let Some(instance) = self.instance(id) else { return };
+        let by_executor = app.health_checks.iter().position(|check| !check.protocol.is_by_marathon());
+        let check = by_executor.and_then(|index| instance.checks.get(index));
+        let cause = check.and_then(|check| check.last_failure_cause.clone());
+        let cause = cause.unwrap_or_else(|| message.chars().take(MAX_CAUSE).collect());
+        self.remember_unhealthy(now, id, &cause);
+    }
+
+    /// Marathon: `TaskFailure.FromUnhealthyInstanceKillEvent`.
+    fn remember_unhealthy(&mut self, now: Now, id: &InstanceId, cause: &str) {
+        let message = format!("Task was killed since health check failed. Reason: {cause}");
+        self.put_failure(now, id, "TASK_KILLED", message);
+    }
+
     fn kill_unhealthy(&mut self, now: Now, id: &InstanceId, index: usize) {
         let Some(instance) = self.instance(id) else { return };
         let Some(placement) = &instance.placement else { return };
+        let is_first = instance.kill.is_none();
         let cause = instance.checks.get(index).and_then(|check| check.last_failure_cause.clone());
+        let cause = cause.unwrap_or_else(|| "unknown".to_owned());
         let event = EventKind::UnhealthyInstanceKill {
             app_id: id.app(),
             task_id: instance.task_id().to_string(),
             instance_id: id.to_string(),
             version: instance.version,
-            reason: cause.unwrap_or_else(|| "unknown".to_owned()),
+            reason: cause.clone(),
             host: placement.host.clone(),
             slave_id: Some(placement.agent_id.to_string()),
         };
         self.publish(now, event);
+        // What fails while the task dies is no news.
+        if is_first {
+            self.remember_unhealthy(now, id, &cause);
+        }
         self.kill(now, id);
     }
 

@@ -167,6 +167,9 @@ impl Marathon {
         let goal = instance.goal;
         self.instance_changed(now, id);
         self.remember_failure(now, id, condition, status);
+        if condition == Condition::Killed && status.healthy == Some(false) && !killed_by_us {
+            self.on_killed_by_executor(now, id, status.message.as_deref().unwrap_or_default());
+        }
         let draining = status.reason == Some(task_status::Reason::AgentDraining as i32);
         self.gate.delete(Key::Instance(id.clone()));
 
@@ -212,14 +215,22 @@ impl Marathon {
             condition,
             Condition::Error | Condition::Failed | Condition::Gone | Condition::Dropped | Condition::Unknown
         );
-        let Some(app) = self.apps.get_mut(&id.app()).filter(|_| counts) else { return };
+        if counts {
+            let message = status.message.iter().flat_map(|text| text.chars()).take(MAX_MESSAGE).collect();
+            self.put_failure(now, id, status.state().as_str_name(), message);
+        }
+    }
+
+    /// Makes this the app's last failure.
+    pub(crate) fn put_failure(&mut self, now: Now, id: &InstanceId, state: &str, message: String) {
+        let Some(app) = self.apps.get_mut(&id.app()) else { return };
         let Some(instance) = app.instances.get(id) else { return };
         let Some(placement) = &instance.placement else { return };
         let failure = TaskFailure {
             app_id: id.app(),
             host: placement.host.clone(),
-            message: status.message.iter().flat_map(|text| text.chars()).take(MAX_MESSAGE).collect(),
-            state: status.state().as_str_name().to_owned(),
+            message,
+            state: state.to_owned(),
             task_id: instance.task_id().to_string(),
             timestamp: now.wall,
             version: instance.version,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api_marathon::{AppDefinition, HealthCheck, HealthCommand, Protocol};
+use mesos_proto::v1::TaskState;
 
 use crate::world::{World, app, checked, id};
 
@@ -57,6 +58,10 @@ fn the_unhealthy_are_killed_after_as_many_failures_as_allowed() {
     assert!(told.contains(&"unhealthy_instance_kill_event"));
     assert!(world.alive("/web").is_empty());
     world.settle();
+    let failure = world.marathon.last_task_failure(&id("/web")).expect("the kill");
+    let message = "Task was killed since health check failed. Reason: 503";
+    assert_eq!((failure.state.as_str(), failure.message.as_str()), ("TASK_KILLED", message));
+    assert_eq!(failure.task_id, task.to_string());
     assert_eq!(world.running("/web").len(), 1, "replaced");
     assert!(!world.running("/web").contains(&task));
 }
@@ -106,7 +111,7 @@ fn the_executor_tells_the_health_of_commands() {
     let task = world.running("/web")[0].clone();
     let mut tell = |healthy| {
         world.mesos.tasks.get_mut(&task).expect("the task").healthy = Some(healthy);
-        world.mesos.update(&task, mesos_proto::v1::TaskState::TaskRunning, "checked");
+        world.mesos.update(&task, TaskState::TaskRunning, "checked");
         world.deliver();
         let counts = world.marathon.counts(&id("/web"));
         (counts.tasks_healthy, counts.tasks_unhealthy, world.marathon.deployments().len())
@@ -115,6 +120,35 @@ fn the_executor_tells_the_health_of_commands() {
     assert_eq!(tell(false), (0, 1, 0));
     assert_eq!(tell(false), (0, 1, 0), "the executor does the killing");
     assert_eq!(tell(true), (1, 0, 0));
+}
+
+#[test]
+fn a_kill_by_the_executor_leaves_its_reason() {
+    let check = |told: &str, last: &str, without_health: bool, expect: Option<&str>| {
+        let mut world = World::new(1);
+        let command = Some(HealthCommand { value: "true".to_owned() });
+        world.put(with(HealthCheck { protocol: Protocol::Command, command, ..HealthCheck::default() }));
+        world.settle();
+        let task = world.running("/web")[0].clone();
+        world.mesos.tasks.get_mut(&task).expect("the task").healthy = Some(true);
+        world.mesos.update(&task, TaskState::TaskRunning, "");
+        world.mesos.tasks.get_mut(&task).expect("the task").healthy = Some(false);
+        world.mesos.update(&task, TaskState::TaskRunning, told);
+        world.deliver();
+        let shown = world.marathon.tasks(&id("/web"))[0].health_check_results[0].last_failure_cause.clone();
+        assert_eq!(shown.unwrap_or_default(), told);
+        if without_health {
+            world.mesos.tasks.get_mut(&task).expect("the task").healthy = None;
+        }
+        world.mesos.update(&task, TaskState::TaskKilled, last);
+        world.deliver();
+        let failure = world.marathon.last_task_failure(&id("/web")).map(|it| (&*it.state, &*it.message));
+        assert_eq!(failure, expect.map(|message| ("TASK_KILLED", message)), "{told} {last}");
+    };
+    let reason = "Task was killed since health check failed. Reason: exit 1";
+    check("exit 1", "end", false, Some(reason));
+    check("", "exit 1", false, Some(reason));
+    check("exit 1", "end", true, None);
 }
 
 #[test]
