@@ -134,16 +134,27 @@ pub fn url(ip: IpAddr, port: u16) -> String {
     format!("http://{}/", if port == 80 { address.trim_end_matches(":80") } else { &address })
 }
 
-/// Says what tasks lack here, and what root gives away without a token.
+/// Says what tasks lack here, and what is given away without a token.
 pub(crate) fn warn(auth: bool, parts: &dyn Parts) {
     for missing in parts.missing_isolation() {
         console::note(&format!("Tasks run without {missing}"));
     }
-    if host::is_root() && !auth {
-        console::note(
+    if !auth {
+        console::note(exposure(host::is_root()));
+    }
+}
+
+/// What a user gives away without a token.
+fn exposure(root: bool) -> &'static str {
+    match root {
+        true => {
             "Running as root without --auth: every local user can start tasks, and so become root. With \
-             --auth a token is demanded.",
-        );
+             --auth a token is demanded."
+        }
+        false => {
+            "Running without --auth: every local user can start tasks, which run as this user. With --auth \
+             a token is demanded."
+        }
     }
 }
 
@@ -279,6 +290,12 @@ pub(crate) fn lease_owner(dir: &Path, agent: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_away_is_said_to_every_user() {
+        assert!(exposure(true).contains("and so become root"));
+        assert!(exposure(false).contains("which run as this user"));
+    }
 
     #[test]
     fn urls_leave_out_the_standard_port() {
