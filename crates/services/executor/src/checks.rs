@@ -34,7 +34,7 @@ pub(crate) enum Verdict {
     /// Nothing that anybody is told.
     Silent,
     Healthy,
-    /// `why` is for the log; `kill` says that there were too many failures in a row.
+    /// `kill` says that there were too many failures in a row.
     Unhealthy {
         why: String,
         kill: bool,
@@ -128,6 +128,15 @@ impl Checker {
         let timeout = Some(seconds(timeout)).filter(|timeout| !timeout.is_zero());
         let due = Some(now + seconds(delay));
         Checker { target, timeout, due, interval: seconds(interval), stopped: false, kind }
+    }
+
+    /// What a failure of this check is called, in Mesos' words.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.target {
+            Target::Command(_) => "COMMAND health check",
+            Target::Http { .. } => "HTTP health check",
+            Target::Tcp { .. } => "TCP health check",
+        }
     }
 
     /// No further probe begins, and a result that still comes means nothing.

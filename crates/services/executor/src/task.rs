@@ -110,10 +110,11 @@ struct Killed {
     escalation_due: Option<Mono>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Because {
     Asked,
-    Unhealthy,
+    /// With what the check found.
+    Unhealthy(String),
     MaxCompletionTime,
 }
 
@@ -272,7 +273,7 @@ impl Task {
     }
 
     fn ended(&mut self, now: Now, end: End) {
-        let because = self.killed.as_ref().map(|killed| killed.because);
+        let because = self.killed.as_ref().map(|killed| &killed.because);
         let (state, reason) = match (because, end) {
             (Some(Because::MaxCompletionTime), _) => {
                 (TaskState::TaskFailed, Some(Reason::MaxCompletionTimeReached))
@@ -288,10 +289,17 @@ impl Task {
         self.phase = Phase::Ended;
         (self.health, self.check, self.completion_due) = (None, None, None);
         let killed = self.killed.take();
+        let unhealthy = killed.and_then(|killed| match killed.because {
+            Because::Unhealthy(why) => Some(why),
+            Because::Asked | Because::MaxCompletionTime => None,
+        });
+        // Mesos tells only the signal, which leaves nobody knowing why it was sent.
+        let message = match &unhealthy {
+            Some(why) => format!("{message}: killed because of its {why}"),
+            None => message,
+        };
         let mut status = self.status(now, state, reason, Some(message));
-        if killed.is_some_and(|killed| killed.because == Because::Unhealthy) {
-            status.healthy = Some(false);
-        }
+        status.healthy = unhealthy.map(|_| false);
         self.terminal_uuid.clone_from(&status.uuid);
         self.exit_due = Some(now.mono + TERMINAL_ACKNOWLEDGEMENT);
         self.add(status);
@@ -308,19 +316,24 @@ impl Task {
             Which::Check => self.check.as_mut(),
         };
         let Some(checker) = checker else { return };
+        let name = checker.name();
         match checker.take(now.mono, outcome) {
             Verdict::Silent => {}
             Verdict::Healthy => self.tell_again(now, Reason::TaskHealthCheckStatusUpdated, |status| {
                 status.healthy = Some(true);
+                status.message = None;
             }),
             Verdict::Unhealthy { why, kill } => {
-                out.push(Effect::Log(format!("health check failed: {why}")));
+                let why = format!("{name} failed: {why}");
+                out.push(Effect::Log(why.clone()));
+                // Mesos gives no message here, and so nobody far from the log learns the reason.
                 self.tell_again(now, Reason::TaskHealthCheckStatusUpdated, |status| {
                     status.healthy = Some(false);
+                    status.message = Some(why.clone());
                 });
                 if kill {
                     let grace = self.kill_grace(None);
-                    self.kill(now, grace, Because::Unhealthy, out);
+                    self.kill(now, grace, Because::Unhealthy(why), out);
                 }
             }
             Verdict::Changed(check_status) => {

@@ -205,17 +205,24 @@ fn a_sick_task_is_told_and_killed() {
     });
     let mut scene = Scene::running(task);
     let probed = |made| Input::Probed(Which::Health, Outcome::Connected(made));
-    let told = |healthy| format!("TASK_RUNNING REASON_TASK_HEALTH_CHECK_STATUS_UPDATED healthy={healthy}");
+    let why = "TCP health check failed: TCP connection failed";
+    let told = |healthy: bool| {
+        let message = if healthy { String::new() } else { format!("{why:?} ") };
+        format!("TASK_RUNNING REASON_TASK_HEALTH_CHECK_STATUS_UPDATED {message}healthy={healthy}")
+    };
     scene.check(999, Input::Tick, &[], &[]);
     scene.check(1000, Input::Tick, &[Effect::Probe(Which::Health)], &[]);
     scene.check(1001, Input::Tick, &[], &[]);
     scene.check(1100, probed(true), &[], &[&told(true)]);
     scene.check(3100, Input::Tick, &[Effect::Probe(Which::Health)], &[]);
-    let log = || Effect::Log("health check failed: TCP connection failed".into());
+    let log = || Effect::Log(why.into());
     scene.check(3100, probed(false), &[log()], &[&told(false)]);
-    scene.check(5100, Input::Tick, &[Effect::Probe(Which::Health)], &[]);
-    scene.check(5100, probed(false), &[log(), Effect::Terminate], &[&told(false), "TASK_KILLING"]);
-    scene.check(5200, probed(false), &[], &[]);
+    scene.check(3200, probed(true), &[], &[&told(true)]);
+    scene.check(3300, probed(false), &[log()], &[&told(false)]);
+    scene.check(5300, Input::Tick, &[Effect::Probe(Which::Health)], &[]);
+    scene.check(5300, probed(false), &[log(), Effect::Terminate], &[&told(false), "TASK_KILLING"]);
+    scene.check(5350, probed(false), &[], &[]);
     let end = Input::Ended(End::Signaled { signal: 15, core_dumped: false });
-    scene.check(5300, end, &[], &["TASK_KILLED \"Command terminated with signal Terminated\" healthy=false"]);
+    let killed = format!("Command terminated with signal Terminated: killed because of its {why}");
+    scene.check(5400, end, &[], &[&format!("TASK_KILLED {killed:?} healthy=false")]);
 }

@@ -40,20 +40,28 @@ fn run(scene: &Scene, check: HealthCheck) -> crate::agent::Agent {
     agent
 }
 
-fn expect_health(agent: &crate::agent::Agent, healthy: bool) {
+fn expect_health(agent: &crate::agent::Agent, healthy: bool) -> String {
     let status = agent.expect(TaskState::TaskRunning);
     assert_eq!(status.healthy, Some(healthy), "{status:?}");
     assert_eq!(status.reason(), Reason::TaskHealthCheckStatusUpdated);
+    assert_eq!(status.message.is_none(), healthy, "{status:?}");
+    status.message.unwrap_or_default()
 }
 
-fn expect_killed_as_sick(agent: &crate::agent::Agent) {
+/// The check fails for this reason, until the task is killed.
+fn expect_killed_as_sick(agent: &crate::agent::Agent, reason: &str) {
+    let mut why = String::new();
     for _ in 0..3 {
-        expect_health(agent, false);
+        why = expect_health(agent, false);
+        assert!(why.starts_with(reason), "{why}");
     }
     agent.expect(TaskState::TaskKilling);
     let killed = agent.expect(TaskState::TaskKilled);
     assert_eq!(killed.healthy, Some(false));
-    assert_eq!(killed.message(), "Command terminated with signal Terminated");
+    assert_eq!(
+        killed.message(),
+        format!("Command terminated with signal Terminated: killed because of its {why}")
+    );
 }
 
 #[test]
@@ -64,7 +72,7 @@ fn a_command_says_how_the_task_is() {
         check.command = Some(shell("test ! -e looked && touch looked"));
         let agent = run(&scene, check);
         expect_health(&agent, true);
-        expect_killed_as_sick(&agent);
+        expect_killed_as_sick(&agent, "COMMAND health check failed: Command exited with status 1");
     });
 }
 
@@ -75,7 +83,7 @@ fn a_command_that_hangs_is_a_failure_and_is_ended() {
         check.timeout_seconds = Some(0.05);
         check.command = Some(shell("sleep 60 & sleep 60"));
         let agent = run(&scene, check);
-        expect_killed_as_sick(&agent);
+        expect_killed_as_sick(&agent, "COMMAND health check failed: timed out after 50ms");
         assert!(scene.processes().len() <= 1, "only the executor is left");
     });
 }
@@ -106,7 +114,7 @@ fn an_http_server_says_how_the_task_is() {
         let agent = run(&scene, check);
         expect_health(&agent, true);
         code.store(503, Ordering::SeqCst);
-        expect_killed_as_sick(&agent);
+        expect_killed_as_sick(&agent, "HTTP health check failed: Unexpected HTTP response code: 503");
     });
 }
 
@@ -120,7 +128,7 @@ fn a_port_says_how_the_task_is() {
         let agent = run(&scene, check);
         expect_health(&agent, true);
         drop(listener);
-        expect_killed_as_sick(&agent);
+        expect_killed_as_sick(&agent, "TCP health check failed: ");
     });
 }
 
