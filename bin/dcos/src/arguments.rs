@@ -74,8 +74,8 @@ impl UpArguments {
     pub(crate) fn config(self) -> Result<up::Config, up::Error> {
         let UpArguments { subnet, agents, public_agents, dir, resources, kill_tasks, auth } = self;
         let subnet = subnet.map(|text| text.parse::<Subnet>()).transpose()?;
-        let version = VERSION.to_owned();
-        Ok(up::Config { subnet, agents, public_agents, dir, resources, kill_tasks, auth, version })
+        let (version, fresh_dir) = (VERSION.to_owned(), !dir.exists());
+        Ok(up::Config { subnet, agents, public_agents, dir, fresh_dir, resources, kill_tasks, auth, version })
     }
 }
 

@@ -105,10 +105,35 @@ fn values_that_cannot_be() {
         "--resources \"cpus=4\": Bad value for resources, missing or extra ':' in cpus=4",
     );
     assert!(!dir.path().join("cluster.json").exists());
-    refused(
-        &dcos(&["down"], &dir.path().join("none")),
-        &format!("error: find {}: No such file or directory (os error 2)", dir.path().join("none").display()),
-    );
+}
+
+#[test]
+fn what_was_not_there_is_not_there_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |dir: &Path, why: &str| {
+        let output = dcos(&["down"], dir);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said, format!("There is no cluster in {} ({why}).\n", dir.display()));
+        assert!(output.status.success(), "{output:?}");
+    };
+    let none = dir.path().join("none");
+    check(&none, "there is no such directory");
+    assert!(!none.exists());
+    check(&dir.path().canonicalize().unwrap(), "it has no cluster.json");
+
+    let subnet = own_subnet();
+    let _listener = TcpListener::bind(format!("{}1:5050", subnet.trim_end_matches("0/24"))).unwrap();
+    let own = dir.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    for (dir, arguments) in [
+        (&none, &["up", "--subnet", &subnet, "--auth"][..]),
+        (&none, &["up", "--resources", "cpus=4"]),
+        (&own, &["up", "--subnet", &subnet]),
+    ] {
+        let output = dcos(arguments, dir);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(dir.exists(), *dir == own, "{arguments:?}");
+    }
 }
 
 #[test]

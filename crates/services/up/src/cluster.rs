@@ -224,6 +224,20 @@ pub(crate) fn make_dir(dir: &Path, private: bool) -> Result<(), Error> {
     made.map_err(Error::io("make the directory", dir))
 }
 
+/// Removes a directory that was made for a cluster which then was not: its lock, its logs, and what
+/// else this program may have put there. Others' files stay, and with them the directory.
+pub(crate) fn unmake_dir(dir: &Path) {
+    if dir.join(RECORD).exists() {
+        return;
+    }
+    // What cannot be removed stays: why nothing was started is what there is to be told.
+    let _ = std::fs::remove_dir_all(dir.join("logs"));
+    for name in ["token", LOCK] {
+        let _ = std::fs::remove_file(dir.join(name));
+    }
+    let _ = std::fs::remove_dir(dir);
+}
+
 /// Locks the directory of a cluster or node for this process.
 pub(crate) fn lock(dir: &Path) -> Result<FileLock, Error> {
     FileLock::take(&dir.join(LOCK)).map_err(|error| match error {

@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,10 +18,16 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// See [`Error`]; what was ended until then stays ended.
 pub async fn down(dir: &Path, parts: &dyn Parts) -> Result<(), Error> {
-    let dir = dir.canonicalize().map_err(Error::io("find", dir))?;
+    let none = |why: &str| {
+        console::say(&format!("There is no cluster in {} ({why}).", dir.display()));
+        Ok(())
+    };
+    let dir = match dir.canonicalize() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return none("there is no such directory"),
+        found => found.map_err(Error::io("find", dir))?,
+    };
     let Some(cluster) = Cluster::read(&dir)? else {
-        console::say(&format!("There is no cluster in {} (it has no {RECORD}).", dir.display()));
-        return Ok(());
+        return none(&format!("it has no {RECORD}"));
     };
     let _lock = stop(&dir).await?;
     let ended = end_tasks(&cluster, &dir, parts).await?;

@@ -99,6 +99,18 @@ pub enum Error {
         .0.display(), .0.display()
     )]
     TokenLeftOut(PathBuf),
+    /// `--token-file` names no token.
+    #[error(
+        "--token-file {}: {problem}; it is to be a copy of the file token in the directory of the \
+         cluster's master (its DIR/token)",
+        .path.display()
+    )]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The process that runs the cluster does not end.
     #[error("process {pid}, which runs the cluster in {}, did not end within {seconds} seconds", .dir.display())]
     DoesNotEnd {

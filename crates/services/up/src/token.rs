@@ -1,13 +1,16 @@
 //! The token that is demanded with `--auth`.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base::Auth;
 
 use crate::{Error, console};
+
+/// What is wrong with a file that is none of a token.
+const NO_TOKEN: &str = "it has no token (64 hexadecimal digits)";
 
 /// Where the token of the cluster in `dir` is.
 pub(crate) fn path(dir: &Path) -> PathBuf {
@@ -17,9 +20,13 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 /// The token in `dir`, made at first with 256 random bits and readable by its owner alone.
 pub(crate) fn take(dir: &Path) -> Result<Auth, Error> {
     let path = path(dir);
-    match path.exists() {
-        true => read(&path),
-        false => make(&path),
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text).ok_or_else(|| {
+            let problem = format!("{NO_TOKEN}; remove it and a new one is made");
+            Error::Record { path, problem }
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => make(&path),
+        Err(error) => Err(Error::io("read", path)(error)),
     }
 }
 
@@ -33,18 +40,23 @@ pub(crate) fn none(dir: &Path) -> Auth {
     Auth::default()
 }
 
-/// The token in the file `path`, which `dcos up --auth` or `dcos master --auth` made.
+/// The token in the file `path` that `--token-file` names, a copy of the one that `dcos up --auth` or
+/// `dcos master --auth` made.
 ///
 /// # Errors
 /// When there is none.
 pub fn read(path: &Path) -> Result<Auth, Error> {
-    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let no_token = |problem| Error::TokenFile { path: path.to_owned(), problem };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| no_token(format!("it cannot be read ({error})")))?;
+    parse(&text).ok_or_else(|| no_token(NO_TOKEN.to_owned()))
+}
+
+/// The token of a file's text.
+fn parse(text: &str) -> Option<Auth> {
     let token = text.trim();
-    if token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(Auth::new(Some(token.to_owned())));
-    }
-    let problem = "it has no token (64 hexadecimal digits); remove it and a new one is made".to_owned();
-    Err(Error::Record { path: path.to_owned(), problem })
+    let is_token = token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_token.then(|| Auth::new(Some(token.to_owned())))
 }
 
 fn make(path: &Path) -> Result<Auth, Error> {
@@ -71,5 +83,25 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         std::fs::write(path(dir.path()), "short").unwrap();
         assert!(matches!(take(dir.path()), Err(Error::Record { .. })));
+    }
+
+    #[test]
+    fn who_names_no_token_is_told_where_to_get_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("copy");
+        let check = |problem: &str| {
+            let expected = format!(
+                "--token-file {}: {problem}; it is to be a copy of the file token in the directory of the \
+                 cluster's master (its DIR/token)",
+                copy.display()
+            );
+            assert_eq!(read(&copy).unwrap_err().to_string(), expected);
+        };
+        check("it cannot be read (No such file or directory (os error 2))");
+        std::fs::write(&copy, "short").unwrap();
+        check("it has no token (64 hexadecimal digits)");
+        let token = take(dir.path()).unwrap();
+        std::fs::copy(path(dir.path()), &copy).unwrap();
+        assert_eq!(read(&copy).unwrap(), token);
     }
 }

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use base::Rng;
+use base::{Auth, Rng};
 use host::{Capacity, PortLease};
 
 use crate::cluster::{self, Cluster};
@@ -21,6 +21,8 @@ pub struct Config {
     pub public_agents: Option<u32>,
     /// The cluster's files.
     pub dir: PathBuf,
+    /// Whether there was no such directory before: it goes again if nothing is started.
+    pub fresh_dir: bool,
     /// What each agent offers, in Mesos' text form; a share of the machine for what is not said.
     pub resources: Option<String>,
     /// Whether tasks are ended when the cluster stops.
@@ -37,18 +39,13 @@ pub struct Config {
 /// # Errors
 /// See [`Error`]; nothing was started.
 pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
-    share::check(config.resources.as_deref().unwrap_or_default())?;
     let (dir, _lock) = take(&config.dir).await?;
     config.dir.clone_from(&dir);
-    let mut rng = Rng::seeded(runtime::entropy());
-    let recorded = Cluster::read(&dir)?;
-    let cluster = Cluster::settle(recorded, &config, Capacity::of_host(&dir)?, &mut rng)?;
-    let subnet = cluster.subnet()?;
-    let agents = cluster.agents.len() as u32;
-    let router_port = patiently(|| addresses::check_subnet(subnet, agents)).await?;
-    let leases = lease(&cluster, &dir)?;
-    let auth = if cluster.auth { token::take(&dir)? } else { token::none(&dir) };
-    cluster.write(&dir)?;
+    let prepared = prepare(&config, &dir).await;
+    if prepared.is_err() && config.fresh_dir {
+        cluster::unmake_dir(&dir);
+    }
+    let Prepared { cluster, subnet, router_port, leases, auth } = prepared?;
 
     let ip = subnet.address(1).expect("every subnet has a first address");
     let master_dir = Cluster::master_dir(&dir);
@@ -79,6 +76,29 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
             Ok(())
         }
     }
+}
+
+/// What is settled before anything is started.
+struct Prepared {
+    cluster: Cluster,
+    subnet: Subnet,
+    router_port: u16,
+    leases: Vec<Option<PortLease>>,
+    auth: Auth,
+}
+
+/// Settles what is to run, takes what it needs, and records it.
+async fn prepare(config: &Config, dir: &Path) -> Result<Prepared, Error> {
+    share::check(config.resources.as_deref().unwrap_or_default())?;
+    let mut rng = Rng::seeded(runtime::entropy());
+    let cluster = Cluster::settle(Cluster::read(dir)?, config, Capacity::of_host(dir)?, &mut rng)?;
+    let subnet = cluster.subnet()?;
+    let agents = cluster.agents.len() as u32;
+    let router_port = patiently(|| addresses::check_subnet(subnet, agents)).await?;
+    let leases = lease(&cluster, dir)?;
+    let auth = if cluster.auth { token::take(dir)? } else { token::none(dir) };
+    cluster.write(dir)?;
+    Ok(Prepared { cluster, subnet, router_port, leases, auth })
 }
 
 /// The ports of each agent, none for one whose resources say them.

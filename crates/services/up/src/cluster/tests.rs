@@ -8,6 +8,7 @@ fn config(dir: &Path) -> Config {
         agents: None,
         public_agents: None,
         dir: dir.to_owned(),
+        fresh_dir: false,
         resources: None,
         kill_tasks: false,
         auth: false,
