@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 use testkit::{eventually, own_subnet, until};
 
@@ -48,6 +49,15 @@ impl Foreground {
         let found = || self.lines().into_iter().find(|line| line.starts_with(start));
         let line = until(Duration::from_secs(20), found);
         line.unwrap_or_else(|| panic!("{start:?} was not said: {:#?}", self.lines()))
+    }
+
+    /// Ctrl-C.
+    #[track_caller]
+    fn interrupt(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, Signal::INT).unwrap();
+        let ended = until(Duration::from_secs(20), || self.child.try_wait().unwrap());
+        assert_eq!(ended.and_then(|status| status.code()), Some(0), "{:#?}", self.lines());
     }
 
     fn kill(&mut self) {
@@ -136,6 +146,43 @@ fn an_agent_says_what_it_waits_for() {
     assert!(!first.lines().iter().any(|line| line.starts_with("READY ")));
     drop(first);
 
-    let second = Foreground::start(&arguments, &dirs.path().join("second"));
+    let mut second = Foreground::start(&arguments, &dirs.path().join("second"));
     second.says("waiting: the master demands a token");
+    second.interrupt();
+    second.says("Stopped. Its tasks, if any, go on running.");
+}
+
+#[test]
+fn nodes_end_with_a_clean_line() {
+    let (dirs, subnet) = (dirs(), own_subnet());
+    let (agent, master) = (node(&subnet, 2), node(&subnet, 1));
+    let (agent_dir, master_dir) = (dirs.path().join("agent"), dirs.path().join("master"));
+    let mut running = Foreground::start(&["master", "--ip", &master], &master_dir);
+    let mut joined = Foreground::start(&["agent", "--master", &master, "--ip", &agent], &agent_dir);
+    running.says("READY ");
+    joined.says("READY ");
+    for (node, dir, line) in [
+        (&mut joined, &agent_dir, "Stopped. Its tasks, if any, go on running. "),
+        (&mut running, &master_dir, "Stopped. Tasks go on running on their agents. "),
+    ] {
+        node.interrupt();
+        let said = node.says(line);
+        assert!(said.contains(&format!("dcos down --dir {}", dir.display())), "{said}");
+    }
+}
+
+/// Whoever adds agents to a cluster whose first one has all of the machine is told so.
+#[test]
+fn agents_that_offer_too_much_are_named() {
+    let (dirs, subnet) = (dirs(), own_subnet());
+    let mut run = Foreground::start(&["up", "--subnet", &subnet], dirs.path());
+    run.says("READY ");
+    run.interrupt();
+    run.kill();
+    let start = "The agents together offer more than this machine has (";
+    assert!(!run.lines().iter().any(|line| line.starts_with(start)));
+    let grown = Foreground::start(&["up", "--agents", "2"], dirs.path());
+    let said = grown.says(start);
+    assert!(said.contains("agent 1 offers cpus:") && said.contains("; agent 2 offers cpus:"), "{said}");
+    grown.says("READY ");
 }

@@ -172,6 +172,39 @@ impl Cluster {
         Ok(())
     }
 
+    /// Says that agents which share the machine offer more of it than there is: those that were there
+    /// before others were added keep what they offer.
+    pub(crate) fn excess(&self, host: Capacity, dir: &Path) -> Option<String> {
+        let offers = self.agents.iter().map(|agent| agent.resources.as_str());
+        let excess = share::excess(offers, &self.resources, host);
+        if excess.is_empty() {
+            return None;
+        }
+        let mut offering: Vec<(&str, Vec<&str>)> = Vec::new();
+        for agent in &self.agents {
+            match offering.iter_mut().find(|(resources, _)| *resources == agent.resources) {
+                Some((_, names)) => names.push(&agent.name),
+                None => offering.push((&agent.resources, vec![&agent.name])),
+            }
+        }
+        let offering: Vec<String> = offering
+            .into_iter()
+            .map(|(resources, names)| {
+                format!("{} offer{} {resources}", names.join(", "), if names.len() == 1 { "s" } else { "" })
+            })
+            .collect();
+        Some(format!(
+            "The agents together offer more than this machine has ({}): {}. Agents keep what they were made \
+             with; to share the machine evenly: dcos down --dir {dir}, which ends its tasks, then dcos up --dir {dir} --agents {} \
+             --public-agents {}",
+            excess.join(", "),
+            offering.join("; "),
+            self.count(false),
+            self.count(true),
+            dir = dir.display(),
+        ))
+    }
+
     fn count(&self, public: bool) -> u32 {
         self.agents.iter().filter(|agent| agent.public == public).count() as u32
     }

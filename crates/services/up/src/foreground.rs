@@ -56,13 +56,15 @@ impl Foreground {
         Foreground { parts, goal }
     }
 
-    /// Runs until a signal comes; tasks are not the node's to speak of.
-    pub(crate) async fn run(self) -> Result<(), Error> {
-        self.run_until_signal().await.map(|_| ())
+    /// Runs until a signal comes, and says `farewell` then.
+    pub(crate) async fn run(self, farewell: &str) -> Result<(), Error> {
+        self.run_until_signal(false).await?;
+        console::say(farewell);
+        Ok(())
     }
 
-    /// Runs until a signal comes.
-    pub(crate) async fn run_until_signal(self) -> Result<Ended, Error> {
+    /// Runs until a signal comes. The tasks of the cluster are counted then if `counts`.
+    pub(crate) async fn run_until_signal(self, counts: bool) -> Result<Ended, Error> {
         let Foreground { parts, goal } = self;
         let mut signals = Termination::listen().map_err(Error::Signals)?;
         let (mut supervisor, mut changes) = Supervisor::new(Backoff::default(), 256);
@@ -102,8 +104,8 @@ impl Foreground {
         };
         tracing::info!(signal, "stopping");
         let tasks = match &goal.master {
-            Some(master) => timeout(TELL_TIMEOUT, master.tasks()).await.ok().and_then(Result::ok),
-            None => None,
+            Some(master) if counts => timeout(TELL_TIMEOUT, master.tasks()).await.ok().and_then(Result::ok),
+            _ => None,
         };
         tokio::select! {
             late = supervisor.stop(STOP_GRACE) => {

@@ -180,7 +180,12 @@ pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), 
     let node = MasterNode { ip: config.ip, dir: master_dir, cluster_id, router_port, auth };
     warn(demanded, parts);
     let goal = Goal { url: url(config.ip.into(), router_port), ..Goal::default() };
-    Foreground::new(parts.master_node(&node), goal).run().await
+    let farewell = format!(
+        "Stopped. Tasks go on running on their agents. The same command takes the master up again; dcos down \
+         --dir {} removes it",
+        dir.display()
+    );
+    Foreground::new(parts.master_node(&node), goal).run(&farewell).await
 }
 
 /// Runs an agent node until it is told to stop. Its tasks outlive it.
@@ -223,7 +228,12 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
         offered: false,
         url: url(config.ip.into(), addresses::AGENT_ROUTER),
     };
-    Foreground::new(parts.agent_node(&node), goal).run().await
+    let farewell = format!(
+        "Stopped. Its tasks, if any, go on running. The same command takes the agent up again with them; \
+         dcos down --dir {} ends it with them",
+        dir.display()
+    );
+    Foreground::new(parts.agent_node(&node), goal).run(&farewell).await
 }
 
 /// Runs one component until it is told to stop.
@@ -232,7 +242,7 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
 /// See [`Error`].
 pub async fn single(part: Part) -> Result<(), Error> {
     let goal = Goal { url: part.url.clone(), ..Goal::default() };
-    Foreground::new(vec![part], goal).run().await
+    Foreground::new(vec![part], goal).run("Stopped.").await
 }
 
 /// Refuses to run another node on the directory than the recorded one: its tasks are reached at its

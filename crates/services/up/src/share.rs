@@ -39,6 +39,30 @@ pub(crate) fn share(asked: &str, host: Capacity, agents: u32) -> String {
     all.join(";")
 }
 
+/// What of `offers` is together more than the machine has for tasks, as in `cpus 6 of 4`; what `asked`
+/// says itself was meant so.
+pub(crate) fn excess<'a>(
+    offers: impl Iterator<Item = &'a str> + Clone,
+    asked: &str,
+    host: Capacity,
+) -> Vec<String> {
+    let all = share("", host, 1);
+    let unasked = |wanted: &&str| !entries(asked).any(|entry| name(entry) == *wanted);
+    let told = |wanted: &str| {
+        let total: f64 = offers.clone().map(|offer| amount(offer, wanted)).sum();
+        let has = amount(&all, wanted);
+        // Amounts are thousandths.
+        (total > has + 0.0005).then(|| format!("{wanted} {} of {has}", (total * 1000.0).round() / 1000.0))
+    };
+    NAMES.into_iter().filter(unasked).filter_map(told).collect()
+}
+
+/// How much of the scalar resource `wanted` is in the text, of all roles.
+fn amount(text: &str, wanted: &str) -> f64 {
+    let of = entries(text).filter(|entry| name(entry) == wanted);
+    of.filter_map(|entry| entry.rsplit_once(':')?.1.trim().parse::<f64>().ok()).sum()
+}
+
 fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.split(';').map(str::trim).filter(|entry| !entry.is_empty())
 }
@@ -67,6 +91,18 @@ mod tests {
         check("", 7, "cpus:0.428;mem:1170;disk:14628");
         check("cpus:8; mem:64", 2, "cpus:8;mem:64;disk:51200");
         check("ports:[1-2]", 1, "ports:[1-2];cpus:3;mem:8192;disk:102400");
+    }
+
+    #[test]
+    fn more_than_the_machine_has_is_found() {
+        let check = |offers: &[&str], asked: &str, expected: &[&str]| {
+            assert_eq!(excess(offers.iter().copied(), asked, HOST), expected);
+        };
+        let (all, third) = (share("", HOST, 1), share("", HOST, 3));
+        check(&[&all], "", &[]);
+        check(&[&third, &third, &third], "", &[]);
+        check(&[&all, &third], "", &["cpus 4 of 3", "mem 10922 of 8192", "disk 136533 of 102400"]);
+        check(&["cpus:2;mem:8192", "cpus(a):2;mem:1"], "cpus:2", &["mem 8193 of 8192"]);
     }
 
     #[test]

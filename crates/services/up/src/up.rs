@@ -68,7 +68,7 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
         offered: true,
         url: url(ip.into(), router_port),
     };
-    let ended = Foreground::new(running, goal).run_until_signal().await?;
+    let ended = Foreground::new(running, goal).run_until_signal(true).await?;
     match config.kill_tasks {
         true => end_tasks(&cluster, &dir, parts).await.map(|count| console::say(&ended_tasks(count))),
         false => {
@@ -91,13 +91,20 @@ struct Prepared {
 async fn prepare(config: &Config, dir: &Path) -> Result<Prepared, Error> {
     share::check(config.resources.as_deref().unwrap_or_default())?;
     let mut rng = Rng::seeded(runtime::entropy());
-    let cluster = Cluster::settle(Cluster::read(dir)?, config, Capacity::of_host(dir)?, &mut rng)?;
+    let (recorded, host) = (Cluster::read(dir)?, Capacity::of_host(dir)?);
+    let before = recorded.as_ref().map(|recorded| recorded.agents.len());
+    let cluster = Cluster::settle(recorded, config, host, &mut rng)?;
     let subnet = cluster.subnet()?;
     let agents = cluster.agents.len() as u32;
     let router_port = patiently(|| addresses::check_subnet(subnet, agents)).await?;
     let leases = lease(&cluster, dir)?;
     let auth = if cluster.auth { token::take(dir)? } else { token::none(dir) };
     cluster.write(dir)?;
+    if before.is_some_and(|before| before < cluster.agents.len())
+        && let Some(excess) = cluster.excess(host, dir)
+    {
+        console::note(&excess);
+    }
     Ok(Prepared { cluster, subnet, router_port, leases, auth })
 }
 

@@ -46,6 +46,16 @@ fn a_cluster_grows_and_keeps_what_it_has() {
     let expected = [("agent 1", 2, half), ("public agent 1", 3, half), ("agent 2", 4, third)];
     let expected = expected.map(|(name, last, resources)| (name, format!("127.0.7.{last}"), resources));
     assert_eq!(agents(&grown), expected);
+    assert_eq!(
+        grown.excess(HOST, Path::new("/c")).as_deref(),
+        Some(
+            "The agents together offer more than this machine has (cpus 5.333 of 4, mem 10922 of 8192, disk \
+             136533 of 102400): agent 1, public agent 1 offer cpus:2;mem:4096;disk:51200; agent 2 offers \
+             cpus:1.333;mem:2730;disk:34133. Agents keep what they were made with; to share the machine evenly: \
+             dcos down --dir /c, which ends its tasks, then dcos up --dir /c --agents 2 --public-agents 1"
+        )
+    );
+    assert_eq!(settle(None, |config| config.agents = Some(3)).unwrap().excess(HOST, Path::new("/c")), None);
 }
 
 #[test]
