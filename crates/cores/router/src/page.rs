@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::route::{Decision, answer};
-use crate::table::Table;
+use crate::table::{Role, Table};
 
 /// The routes that every master has, with what is behind them.
 const ROUTES: [(&str, &str); 10] = [
@@ -20,6 +20,10 @@ const ROUTES: [(&str, &str); 10] = [
     ("/metadata", "the id of the cluster and the address of this node"),
     ("/dcos-metadata/dcos-version.json", "the version of the cluster"),
 ];
+
+/// The routes that every agent has.
+const AGENT_ROUTES: [(&str, &str); 1] =
+    [("/dcos-metadata/dcos-version.json", "the version of this agent; all else is asked of a master")];
 
 #[derive(Serialize)]
 struct Index<'a> {
@@ -61,7 +65,11 @@ pub(crate) fn index(table: &Table, is_allowed: bool, accept: Option<&str>) -> De
 
 impl<'a> Index<'a> {
     fn of(table: &'a Table, is_allowed: bool) -> Self {
-        let routes = ROUTES.iter().map(|(path, leads_to)| Route { path, leads_to }).collect();
+        let routes: &[_] = match table.site.role {
+            Role::Master { .. } => &ROUTES,
+            Role::Agent => &AGENT_ROUTES,
+        };
+        let routes = routes.iter().map(|(path, leads_to)| Route { path, leads_to }).collect();
         let services = table.services.iter().filter(|_| is_allowed).map(|(name, service)| Service {
             path: format!("/service/{}/", path_of(name)),
             name,

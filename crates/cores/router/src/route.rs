@@ -91,6 +91,7 @@ impl Table {
 
     fn route_on_agent(&self, head: &Head<'_>) -> Decision {
         match head.path {
+            "/" => readable(head, page::index(self, self.allows(head), head.accept)),
             "/dcos-metadata/dcos-version.json" => readable(head, self.version()),
             path => not_found(path),
         }

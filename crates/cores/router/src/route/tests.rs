@@ -327,9 +327,13 @@ fn what_is_wrong_with_a_request() {
 fn an_agent_tells_its_version_only() {
     let table = Table::build(&site(Role::Agent, Some("t")), None, None);
     assert!(line(table.route(&get("/dcos-metadata/dcos-version.json"))).starts_with("200 "));
-    for path in ["/", "/mesos/", "/service/web/", "/metadata"] {
+    for path in ["/mesos/", "/service/web/", "/metadata"] {
         check(&table, path, &format!("404 404 Not Found: no route leads to '{path}'; / lists the routes"));
     }
+    let Decision::Answer(page) = table.route(&get("/")) else { panic!("no page") };
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("/dcos-metadata/dcos-version.json"), "{}", page.body);
+    assert!(!page.body.contains("/mesos/"), "what only a master has: {}", page.body);
 }
 
 #[test]
