@@ -41,7 +41,7 @@ pub(crate) fn prepare(
     let sandbox = sandbox_path(&config.dir, &launch.agent_id, &launch.run);
     let command = launch.executor.command.clone().unwrap_or_default();
     let user = user_of(&launch.framework, Some(&command));
-    let owner = find_user(&user)?;
+    let owner = find_user(&user, own_user(&command).is_some())?;
     make(&sandbox, owner.as_ref())?;
     set_latest(&sandbox)?;
     let (program, argv) = match &launch.task {
@@ -70,23 +70,37 @@ pub(crate) fn prepare(
 
 /// The task's own user, else its framework's (Mesos: `--switch_user`).
 pub(crate) fn user_of(framework: &FrameworkInfo, command: Option<&CommandInfo>) -> String {
-    command.and_then(|command| command.user.clone()).unwrap_or_else(|| framework.user.clone())
+    command.and_then(own_user).unwrap_or(&framework.user).to_owned()
 }
 
-/// Checks that tasks can run as this user; None where nothing has to be changed.
-fn find_user(name: &str) -> Result<Option<host::User>, SandboxError> {
+/// The user that the task itself names.
+fn own_user(command: &CommandInfo) -> Option<&str> {
+    command.user.as_deref().filter(|user| !user.is_empty())
+}
+
+/// Checks that a task can run as this user; None where nothing has to be changed. `is_own` says that the
+/// task names it itself.
+fn find_user(name: &str, is_own: bool) -> Result<Option<host::User>, SandboxError> {
     let own = host::User::current();
     if name.is_empty() || name == own.name {
         return Ok(None);
     }
+    let found = host::User::by_name(name);
     if !host::is_root() {
-        // Mesos without root runs everything as itself; a framework's user is only a wish then.
-        return match host::User::by_name(name) {
-            Some(user) if user.uid == 0 => Ok(None),
-            _ => Err(SandboxError::OtherUser { wanted: name.to_owned(), own: own.name }),
-        };
+        return stay(name, is_own, found.as_ref(), &own).map(|()| None);
     }
-    host::User::by_name(name).map(Some).ok_or_else(|| SandboxError::UnknownUser(name.to_owned()))
+    found.map(Some).ok_or_else(|| SandboxError::UnknownUser(name.to_owned()))
+}
+
+/// Whether a task that is to run as `name` may run as `own`, who is not root and cannot become another.
+///
+/// A framework says `root` without meaning anything by it, as a default; then Mesos without root runs
+/// the task as itself. A task that names `root` means it.
+fn stay(name: &str, is_own: bool, found: Option<&host::User>, own: &host::User) -> Result<(), SandboxError> {
+    match found {
+        Some(user) if user.uid == own.uid || (user.uid == 0 && !is_own) => Ok(()),
+        _ => Err(SandboxError::OtherUser { wanted: name.to_owned(), own: own.name.clone() }),
+    }
 }
 
 fn make(sandbox: &Path, owner: Option<&host::User>) -> Result<(), SandboxError> {
@@ -254,6 +268,38 @@ mod tests {
             task: Some(Box::new(task)),
             resources: wire("cpus:0.6;mem:96"),
         }
+    }
+
+    #[test]
+    fn without_root_nobody_else_runs_a_task() {
+        let user = |name: &str, uid| host::User { name: name.into(), uid, gid: uid, home: "/".into() };
+        let check = |found: Option<host::User>, is_own, expect: bool| {
+            let name = found.as_ref().map_or("ghost", |user| user.name.as_str());
+            let stayed = stay(name, is_own, found.as_ref(), &user("me", 1000));
+            let text = format!(
+                "the agent does not run as root and cannot run a task as user '{name}', only as 'me'"
+            );
+            let told = stayed.map_err(|error| error.to_string());
+            assert_eq!(told, if expect { Ok(()) } else { Err(text) }, "{name} {is_own}");
+        };
+        check(Some(user("root", 0)), false, true);
+        check(Some(user("root", 0)), true, false);
+        // Another name of the same user.
+        check(Some(user("alias", 1000)), true, true);
+        for is_own in [false, true] {
+            check(Some(user("other", 1001)), is_own, false);
+            check(None, is_own, false);
+        }
+    }
+
+    #[test]
+    fn a_tasks_user_is_its_own_or_its_frameworks() {
+        let framework = FrameworkInfo { user: "theirs".into(), ..Default::default() };
+        let command = |user: Option<&str>| CommandInfo { user: user.map(Into::into), ..Default::default() };
+        assert_eq!(user_of(&framework, None), "theirs");
+        assert_eq!(user_of(&framework, Some(&command(None))), "theirs");
+        assert_eq!(user_of(&framework, Some(&command(Some("")))), "theirs");
+        assert_eq!(user_of(&framework, Some(&command(Some("own")))), "own");
     }
 
     #[test]

@@ -117,6 +117,14 @@ async fn what_cannot_run_is_refused_by_name() {
     let refused = session.until("user", TaskState::TaskFailed).await;
     assert_eq!(refused.reason(), Reason::ContainerLaunchFailed);
     assert!(refused.message().contains("'nobody-of-this-name'"), "{}", refused.message());
+    if !host::is_root() {
+        let mut root = task("root", "true");
+        root.command.as_mut().unwrap().user = Some("root".into());
+        session.run(root);
+        let refused = session.until("root", TaskState::TaskFailed).await;
+        let only = format!("cannot run a task as user 'root', only as '{}'", host::User::current().name);
+        assert!(refused.message().contains(&only), "{}", refused.message());
+    }
     node.stop().await;
 }
 
