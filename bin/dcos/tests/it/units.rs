@@ -11,7 +11,7 @@ const TASKS: usize = 50;
 
 fn unit(arguments: &str) -> String {
     format!(
-        "[Service]\nExecStart=/usr/local/bin/dcos {arguments}\nRestart=always\nRestartSec=100ms\nDelegate=yes\n\
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/usr/local/bin/dcos {arguments}\nRestart=always\nRestartSec=100ms\nDelegate=yes\n\
          KillMode=process\n"
     )
 }
