@@ -1,10 +1,10 @@
 //! Who may pass, and what is refused before anything is decided.
 
-use http_kit::StatusCode;
+use http_kit::{Body, Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cluster::{Cluster, PATIENCE, app, echoing, token, with_headers};
+use crate::cluster::{Cluster, PATIENCE, app, echoing, request, token, with_headers};
 
 #[tokio::test]
 async fn with_a_token_protected_routes_ask_for_it_and_services_never_see_it() {
@@ -54,6 +54,22 @@ async fn foreign_pages_are_refused_on_every_route() {
     }
     for home in [("host", "leader.mesos"), ("origin", "http://127.0.0.1:1"), ("origin", "http://localhost")] {
         assert_eq!(cluster.call(with_headers("/", &[home])).await.0, 200, "{home:?}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_our_own_may_write_and_one_of_another_port_not() {
+    let cluster = Cluster::start().await;
+    for (origin, status) in [("http://localhost:8000", 200), ("http://localhost:3000", 403)] {
+        let mut asked = request(Method::POST, "/marathon/v2/x", Body::full("a=b"));
+        for (name, value) in [("host", "localhost:8000"), ("origin", origin)] {
+            asked.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let (found, text) = cluster.call(asked).await;
+        assert_eq!(found, status, "{origin}: {text}");
+        // The upstream must come to the same verdict.
+        assert_eq!(text.contains("host: localhost:8000\n"), status == 200, "{text}");
     }
     cluster.stop().await;
 }

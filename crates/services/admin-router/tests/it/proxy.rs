@@ -180,7 +180,7 @@ async fn a_service_may_take_the_whole_path() {
 }
 
 #[tokio::test]
-async fn an_agent_has_its_version_and_nothing_else() {
+async fn an_agent_has_its_version_and_a_page_that_says_so() {
     let (address, stop, task) = router(config(Role::Agent)).await;
     let client = http_kit::Client::default();
     let get = async |path: &str| {
@@ -188,7 +188,8 @@ async fn an_agent_has_its_version_and_nothing_else() {
         client.send(&address.into(), asked, Default::default()).await.unwrap().status().as_u16()
     };
     assert_eq!(get("/dcos-metadata/dcos-version.json").await, 200);
-    assert_eq!(get("/").await, 404);
+    assert_eq!(get("/").await, 200);
+    assert_eq!(get("/mesos/").await, 404);
     stop.request();
     task.await.unwrap();
 }
