@@ -20,7 +20,8 @@ fn a_memory_hog_is_ended_and_says_why() {
     assert_eq!(failure["state"], "TASK_FAILED", "{failure}");
     let message = failure["message"].as_str().unwrap_or_default();
     assert!(message.contains("Memory limit exceeded"), "{failure}");
-    assert_in_queue(&cluster, "/hog");
+    let waiting = in_queue(&cluster, "/hog");
+    assert_eq!(waiting["lastTaskFailure"]["message"], message);
 }
 
 #[test]
@@ -33,7 +34,8 @@ fn a_crash_loop_backs_off_and_says_why() {
         Some(app(&cluster, "crash")["lastTaskFailure"].clone()).filter(|failure| failure.is_object())
     });
     assert_eq!(failure["message"], "Command exited with status 7");
-    assert_in_queue(&cluster, "/crash");
+    let waiting = in_queue(&cluster, "/crash");
+    assert_eq!(waiting["lastTaskFailure"]["message"], "Command exited with status 7");
 }
 
 #[test]
@@ -52,10 +54,11 @@ fn an_app_that_fits_nowhere_says_which_resource_is_missing() {
 }
 
 #[track_caller]
-fn assert_in_queue(cluster: &Cluster, id: &str) {
+fn in_queue(cluster: &Cluster, id: &str) -> serde_json::Value {
     let item = eventually(&format!("{id} waits in the queue"), || {
         let queue = cluster.get("/marathon/v2/queue")["queue"].as_array()?.clone();
         queue.into_iter().find(|item| item["app"]["id"] == id)
     });
     assert!(item["delay"]["timeLeftSeconds"].is_u64(), "{item}");
+    item
 }

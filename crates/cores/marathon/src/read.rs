@@ -176,6 +176,7 @@ impl Marathon {
                 since: waiting.since,
                 processed_offers_summary: waiting.summary(),
                 last_unused_offers: with_unused_offers.then(|| waiting.last_unused_offers()),
+                last_task_failure: app.failure.clone(),
                 app: wanted,
             })
         };

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::app::AppDefinition;
 use crate::iso;
+use crate::task::TaskFailure;
 
 /// `GET /v2/queue`: the apps that wait for instances to be launched.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +35,9 @@ pub struct QueueItem {
     /// The last offers that could not be used, only with `embed=lastUnusedOffers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_unused_offers: Option<Vec<UnusedOffer>>,
+    /// How its last task failed, which is what a delay comes from. Marathon shows it with the app only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_task_failure: Option<TaskFailure>,
     /// The app.
     pub app: Arc<AppDefinition>,
 }
