@@ -35,7 +35,6 @@ const NOT_IN_PURE_LAYERS: &[&str] = &[
 
 /// Heavy crates, each with the one member that may know it.
 const IN_ONE_PLACE: &[(&str, &str)] = &[
-    ("libcontainer", "containers"),
     ("redb", "store"),
     ("hyper", "http-kit"),
     ("hyper-util", "http-kit"),
