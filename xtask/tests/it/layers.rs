@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Adapters may lean on these of their kind only.
-const ADAPTERS_FOR_ADAPTERS: &[&str] = &["host", "http-kit", "store"];
+const ADAPTERS_FOR_ADAPTERS: &[&str] = &["archive", "host", "http-kit", "store", "web-client"];
 
 /// Whatever runs, waits, does IO, reads a clock or is random has one of these beneath it.
 const NOT_IN_PURE_LAYERS: &[&str] = &[
@@ -39,7 +39,10 @@ const IN_ONE_PLACE: &[(&str, &str)] = &[
     ("hyper", "http-kit"),
     ("hyper-util", "http-kit"),
     ("tracing-subscriber", "telemetry"),
-    ("clap", "dcos"),
+    ("rustls", "web-client"),
+    ("hickory-resolver", "web-client"),
+    ("tar", "archive"),
+    ("seccompiler", "containers"),
 ];
 
 fn layer(package: &Package) -> &'static (&'static str, &'static str, &'static [&'static str]) {

@@ -1,0 +1,1 @@
+//! Archives from strangers, unpacked within bounds and never outside their directory.

@@ -1,0 +1,1 @@
+//! URIs into sandboxes, through a cache.

@@ -1,0 +1,1 @@
+//! Container networks: bridges, interfaces, port mappings.
