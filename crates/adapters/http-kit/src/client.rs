@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Body as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -334,6 +335,47 @@ impl Client {
     }
 }
 
+/// Sends one request over a connection that the caller made, such as one under TLS or through a proxy, and returns
+/// when the head of the response is there. The connection serves nothing else and ends with the response's body.
+///
+/// The request goes out as it is, with `http::Uri` as its target; the caller gives its `Host`. `address` only names
+/// the server in errors.
+pub async fn send_over<S>(
+    stream: S,
+    address: &Address,
+    request: Request,
+    response_head: Duration,
+) -> Result<Response, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let fail = |kind, sent, source| ClientError {
+        kind,
+        sent,
+        address: address.clone(),
+        was_kept: false,
+        unsent: None,
+        source,
+    };
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(DOWNLOAD_BUFFER);
+    let handshake = builder.handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) =
+        handshake.map_err(|error| fail(ErrorKind::Connect, false, Some(error.into())))?;
+    // Ends when the server closes, or when the response's body is dropped.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            debug!(%error, "a connection ended early");
+        }
+    });
+    let answered = timeout(response_head, sender.send_request(request)).await;
+    let answered = answered.map_err(|_| fail(ErrorKind::HeadTimeout, true, None))?;
+    let response = answered.map_err(|error| fail(kind_of(&error), true, Some(error.into())))?;
+    Ok(response.map(Body::incoming))
+}
+
+/// How much of a download one read may take.
+const DOWNLOAD_BUFFER: usize = 1 << 20;
 /// The least that hyper takes for a connection's buffer.
 const MIN_BUFFER: usize = 8192;
 

@@ -42,7 +42,7 @@ pub mod upgrade;
 pub use address::{Address, BindError, Listener, ParseAddressError};
 pub use body::{Body, BodyError, BodySender, ReadBodyError, SendBodyError, TrySendBodyError};
 pub use bytes::Bytes;
-pub use client::{Client, ClientConfig, ClientError, ErrorKind, Fetched, Timeouts, copy};
+pub use client::{Client, ClientConfig, ClientError, ErrorKind, Fetched, Timeouts, copy, send_over};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 pub use server::{BoxFuture, Handler, Peer, ServerConfig, serve, serve_with};
 pub use upgrade::Upgraded;
