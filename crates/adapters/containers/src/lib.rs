@@ -37,9 +37,11 @@ mod clone;
 mod containers;
 mod helper;
 mod init;
+mod mounts;
 mod plain;
 mod probe;
 mod process;
+mod session;
 mod spec;
 mod tree;
 mod usage;
@@ -51,9 +53,14 @@ pub use cgroup::GroupError;
 pub use containers::{Config, Containers, DestroyError, Found, LaunchError, Launched, SetUpError};
 pub use helper::{OWN_NAME, OWN_PROGRAM};
 pub use init::container_init_main;
+pub use mounts::{Mount, MountSource, RootFs};
 pub use probe::{Missing, Probe, probe};
 pub use process::{Exit, ProcessIdentity};
-pub use spec::{ContainerSpec, Isolation, Limits, Mount, Namespaces};
+pub use session::{EnterError, EnterSpec, Entered, Streams, Terminal, WindowSize};
+pub use spec::{
+    ContainerSpec, Devices, Isolation, KernelFiles, Limits, Namespaces, Network, Rlimit, RlimitResource,
+    Seccomp,
+};
 pub use tree::{CONTAINER_ID_VARIABLE, signal_descendants, signal_tree};
 pub use usage::{CpuUsage, MemoryUsage, Throttling, Usage};
 pub use user::{User, UserError};

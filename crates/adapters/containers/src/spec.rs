@@ -4,6 +4,7 @@ use base::ContainerId;
 use serde::{Deserialize, Serialize};
 
 use crate::capability::Capability;
+use crate::mounts::{Mount, RootFs};
 
 /// What runs in a container, and within which bounds. The process started is the container's init: PID 1
 /// of its pid namespace under full isolation.
@@ -21,13 +22,21 @@ pub struct ContainerSpec {
     pub env: Vec<(String, String)>,
     /// Where the init starts: the task's sandbox. It must exist.
     pub working_directory: PathBuf,
-    /// The user the init runs as, by name or number; `None` keeps the agent's. The command executor keeps
-    /// the agent's user and switches when it starts the task's command.
+    /// The user the init runs as: `name`, `uid`, `name:group` or `uid:gid`, looked up in the container's own
+    /// root; `None` keeps the agent's. The command executor keeps the agent's user and switches when it
+    /// starts the task's command.
     pub user: Option<String>,
     /// Bounds on what the container may use. Not enforced under [`Isolation::Plain`].
     pub limits: Limits,
-    /// Bind mounts that only the container sees, made in this order.
+    /// The container's own root file system; `None`: it sees the host's. Refused under
+    /// [`Isolation::Plain`].
+    #[serde(default)]
+    pub root: Option<RootFs>,
+    /// Mounts that only the container sees, made in this order.
     pub mounts: Vec<Mount>,
+    /// Whose network the container has. Ignored under [`Isolation::Plain`].
+    #[serde(default)]
+    pub network: Network,
     /// Which namespaces are the container's own. Ignored under [`Isolation::Plain`].
     pub namespaces: Namespaces,
     /// The host name inside the container if it has its own uts namespace; `None` keeps the host's.
@@ -37,6 +46,21 @@ pub struct ContainerSpec {
     pub capabilities: Vec<Capability>,
     /// Forbids gaining privileges by set-uid programs.
     pub no_new_privileges: bool,
+    /// Which system calls are refused. Ignored under [`Isolation::Plain`].
+    #[serde(default)]
+    pub seccomp: Seccomp,
+    /// Which devices a root of its own holds.
+    #[serde(default)]
+    pub devices: Devices,
+    /// What of `/proc` and `/sys` a root of its own shows.
+    #[serde(default)]
+    pub kernel_files: KernelFiles,
+    /// Bounds on single processes, inherited by all that the init starts.
+    #[serde(default)]
+    pub rlimits: Vec<Rlimit>,
+    /// The size of a root's own `/dev/shm`; `None`: [`ContainerSpec::SHM_BYTES`].
+    #[serde(default)]
+    pub shm_bytes: Option<u64>,
     /// How readily the kernel kills the init when memory runs out, -1000 (never) to 1000. Its children
     /// inherit it unless the init changes it.
     pub oom_score_adjustment: i16,
@@ -49,6 +73,54 @@ pub struct ContainerSpec {
 impl ContainerSpec {
     /// The longest container id taken, in bytes: a directory name with room to spare.
     pub const ID_LIMIT: usize = 200;
+
+    /// The size of `/dev/shm` in docker, 64 MiB.
+    pub const SHM_BYTES: u64 = 64 << 20;
+
+    /// A container on the host's file system that runs `program` in `sandbox`, where its output goes too:
+    /// docker's capabilities, no limits.
+    pub fn new(
+        container_id: ContainerId,
+        program: impl Into<PathBuf>,
+        argv: Vec<String>,
+        sandbox: impl Into<PathBuf>,
+    ) -> ContainerSpec {
+        let sandbox = sandbox.into();
+        ContainerSpec {
+            container_id,
+            program: program.into(),
+            argv,
+            env: Vec::new(),
+            user: None,
+            limits: Limits::default(),
+            root: None,
+            mounts: Vec::new(),
+            network: Network::Host,
+            namespaces: Namespaces::default(),
+            hostname: None,
+            capabilities: Capability::DOCKER_DEFAULT.to_vec(),
+            no_new_privileges: false,
+            seccomp: Seccomp::Off,
+            devices: Devices::Default,
+            kernel_files: KernelFiles::Masked,
+            rlimits: Vec::new(),
+            shm_bytes: None,
+            oom_score_adjustment: 0,
+            stdout: sandbox.join("stdout"),
+            stderr: sandbox.join("stderr"),
+            working_directory: sandbox,
+        }
+    }
+
+    /// Takes every confinement away that docker takes from a privileged container: all capabilities, all
+    /// devices, nothing masked, no filter. Namespaces, root and limits stay.
+    pub fn make_privileged(&mut self) {
+        self.capabilities = Capability::ALL.to_vec();
+        self.seccomp = Seccomp::Off;
+        self.devices = Devices::All;
+        self.kernel_files = KernelFiles::All;
+        self.no_new_privileges = false;
+    }
 
     /// Whether `id` can name a directory and nothing outside it.
     pub(crate) fn id_is_valid(id: &str) -> bool {
@@ -108,18 +180,83 @@ impl Limits {
     }
 }
 
-/// A host path made visible at another place inside the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    /// The host's file or directory.
-    pub source: PathBuf,
-    /// Where the container sees it. Must exist as the same kind.
-    pub target: PathBuf,
-    /// Whether the container may not write to it.
-    pub read_only: bool,
+/// Whose network a container has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// The host's.
+    #[default]
+    Host,
+    /// A network namespace of its own, empty at first; see [`Containers::launch`](crate::Containers::launch).
+    Own,
 }
 
-/// Which namespaces the container has for itself. The network is always the host's.
+/// Which system calls a container may make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// All.
+    #[default]
+    Off,
+    /// Those of docker's default profile, depending on the container's capabilities. Others fail with
+    /// `EPERM`; programs for another architecture than the agent's are killed.
+    Default,
+}
+
+/// Which devices a root of its own holds in its `/dev`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Devices {
+    /// `null`, `zero`, `full`, `random`, `urandom`, `tty` and pseudo-terminals; no other can be opened.
+    #[default]
+    Default,
+    /// All that the host has in its own, and those that the container makes.
+    All,
+}
+
+/// What of the kernel's own files a root of its own shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KernelFiles {
+    /// What docker shows: `/sys` and settings in `/proc` read-only, and nothing of what tells about the
+    /// machine's hardware, keys or memory.
+    #[default]
+    Masked,
+    /// All, writable.
+    All,
+}
+
+/// A bound on each process (`man 2 setrlimit`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// Of what.
+    pub resource: RlimitResource,
+    /// The bound in force, in the resource's own unit; `None`: unlimited.
+    pub soft: Option<u64>,
+    /// How far a process may raise it; `None`: without limit.
+    pub hard: Option<u64>,
+}
+
+/// What is bounded, by the names of Mesos' `RLimitInfo` without `RLMT_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs)] // the kernel's manual says what each one bounds
+pub enum RlimitResource {
+    As,
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    Nice,
+    Nofile,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+/// Which namespaces the container has for itself, besides [`Network`]. A root of its own implies `mount`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespaces {
     /// Own process ids; everything in it dies with its init. Implies `mount`, for a `/proc` that shows them.

@@ -122,7 +122,7 @@ impl Context {
     async fn launch(&self, launch: Launch, ended: oneshot::Receiver<()>) {
         let container_id = launch.run.container_id.clone();
         let started = match sandbox::prepare(&self.config, &launch, &self.address) {
-            Ok(spec) => self.containers.launch(spec).await.map_err(|error| with_causes(&error)),
+            Ok(spec) => self.containers.launch(spec, |_| Ok(())).await.map_err(|error| with_causes(&error)),
             Err(error) => Err(error.to_string()),
         };
         match started {

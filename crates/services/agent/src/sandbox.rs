@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use agent_core::{Launch, Run};
 use base::AgentId;
-use containers::{Capability, ContainerSpec, Limits, Namespaces};
+use containers::{ContainerSpec, Limits};
 use mesos_proto::v1::{CommandInfo, FrameworkInfo, TaskInfo};
 use resources::Resources;
 
@@ -48,23 +48,13 @@ pub(crate) fn prepare(
         Some(_) => program_of(&config.executor),
         None => custom_program(&command),
     };
+    let container_id = launch.run.container_id.clone();
     Ok(ContainerSpec {
-        container_id: launch.run.container_id.clone(),
-        program,
-        argv,
         env: environment(config, launch, &command, &sandbox, address),
-        stdout: sandbox.join("stdout"),
-        stderr: sandbox.join("stderr"),
-        working_directory: sandbox,
         // The command executor starts the task as its user itself.
         user: launch.task.is_none().then_some(user).filter(|_| host::is_root()),
         limits: limits(config, launch)?,
-        mounts: Vec::new(),
-        namespaces: Namespaces::default(),
-        hostname: None,
-        capabilities: Capability::DOCKER_DEFAULT.to_vec(),
-        no_new_privileges: false,
-        oom_score_adjustment: 0,
+        ..ContainerSpec::new(container_id, program, argv, sandbox)
     })
 }
 

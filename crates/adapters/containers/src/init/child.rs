@@ -13,7 +13,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::{Attempt, Failure, Link, Plan, find_user, give_up};
 use crate::capability::Capability;
 use crate::clone::{close_all_on_exec, reset_signals};
-use crate::spec::{ContainerSpec, Isolation, Mount};
+use crate::mounts::{Mount, MountSource};
+use crate::spec::{ContainerSpec, Isolation};
 use crate::tree::CONTAINER_ID_VARIABLE;
 use crate::user::User;
 
@@ -130,8 +131,11 @@ fn mount_all(spec: &ContainerSpec) -> Result<(), Failure> {
 }
 
 fn bind(mount: &Mount) -> Result<(), Failure> {
-    let what = || format!("bind {} to {}", mount.source.display(), mount.target.display());
-    rustix::mount::mount_bind_recursive(&mount.source, &mount.target).attempt(what)?;
+    let MountSource::Host(source) = &mount.source else {
+        return Err(Failure::new("mount", "a tmpfs needs a root of its own"));
+    };
+    let what = || format!("bind {} to {}", source.display(), mount.target.display());
+    rustix::mount::mount_bind_recursive(source, &mount.target).attempt(what)?;
     if mount.read_only {
         // A bind mount takes its flags only when it is mounted over once more.
         let flags = MountFlags::BIND | MountFlags::RDONLY;

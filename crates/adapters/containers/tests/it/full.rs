@@ -22,10 +22,10 @@ fn the_init_has_its_own_namespaces_and_the_hosts_files() {
     let (source, target) = (spec.working_directory.join("source"), spec.working_directory.join("bound"));
     fs::write(&source, "one\ntwo\n").unwrap();
     fs::write(&target, "").unwrap();
-    spec.mounts = vec![Mount { source, target: target.clone(), read_only: true }];
+    spec.mounts = vec![Mount::bind(source, &target).read_only()];
     let id = spec.container_id.clone();
     block_on(async {
-        let launched = scene.containers.launch(spec.clone()).await.unwrap();
+        let launched = scene.launch(&spec).await.unwrap();
         assert_eq!(scene.containers.wait(&launched.process).await, Exit::Code(7));
         scene.containers.destroy(&id).await.unwrap();
     });
@@ -60,7 +60,7 @@ fn limits_stand_in_the_cgroups_and_can_be_changed() {
         assert_eq!(scene.control(&id, "pids.max").as_deref(), Some(pids));
     };
     block_on(async {
-        let launched = scene.containers.launch(spec).await.unwrap();
+        let launched = scene.launch(&spec).await.unwrap();
         check("512", "20", "150000", "67108864", "33");
         for group in scene.groups(&id) {
             let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap();
@@ -90,7 +90,7 @@ fn running_out_of_memory_is_told() {
     spec.limits.memory_bytes = Some(1);
     let id = spec.container_id.clone();
     block_on(async {
-        scene.containers.launch(spec).await.unwrap();
+        scene.launch(&spec).await.unwrap();
         assert_eq!(scene.containers.usage(&id).unwrap().memory.unwrap().limit_bytes, Some(32 << 20));
         eventually("an oom kill", || scene.containers.oom_kills(&id).unwrap() > 0).await;
         scene.containers.destroy(&id).await.unwrap();
@@ -106,7 +106,7 @@ fn cpu_and_process_limits_hold() {
     spec.limits.pids = Some(5);
     let id = spec.container_id.clone();
     block_on(async {
-        scene.containers.launch(spec.clone()).await.unwrap();
+        scene.launch(&spec).await.unwrap();
         let throttled = || scene.containers.usage(&id).unwrap().throttling.unwrap().throttled_periods;
         // A shell that cannot fork gives up: dash ends, others go on and spin.
         eventually("throttled, or out of processes", || {
@@ -121,7 +121,7 @@ fn cpu_and_process_limits_hold() {
     spec.limits.cpu_quota_milli = Some(50);
     let id = spec.container_id.clone();
     block_on(async {
-        scene.containers.launch(spec).await.unwrap();
+        scene.launch(&spec).await.unwrap();
         let usage = || scene.containers.usage(&id).unwrap();
         eventually("throttled", || usage().throttling.unwrap().throttled_periods > 3).await;
         assert!(usage().cpu.unwrap().user + usage().cpu.unwrap().system > Duration::ZERO);
@@ -140,7 +140,7 @@ fn privileges_are_dockers_for_root_and_none_for_others() {
     other.no_new_privileges = true;
     block_on(async {
         for spec in [&root, &other] {
-            let launched = scene.containers.launch(spec.clone()).await.unwrap();
+            let launched = scene.launch(&spec).await.unwrap();
             assert_eq!(scene.containers.wait(&launched.process).await, Exit::Code(0));
             scene.containers.destroy(&spec.container_id).await.unwrap();
         }
@@ -160,7 +160,7 @@ fn killing_the_init_ends_everything_in_it() {
     let spec = scene.spec("kill", "for i in 1 2 3; do setsid sh -c 'sleep 60 & sleep 60' & done; wait");
     let id = spec.container_id.clone();
     block_on(async {
-        let launched = scene.containers.launch(spec).await.unwrap();
+        let launched = scene.launch(&spec).await.unwrap();
         eventually("all started", || scene.members(&id).len() >= 7).await;
         let pid = rustix::process::Pid::from_raw(launched.process.pid as i32).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -181,11 +181,11 @@ fn another_agent_finds_and_ends_a_container_by_its_id() {
     let spec = scene.spec("restart", "trap '' TERM HUP; sleep 60");
     let id = spec.container_id.clone();
     block_on(async {
-        let launched = scene.containers.launch(spec.clone()).await.unwrap();
+        let launched = scene.launch(&spec).await.unwrap();
         for group in scene.groups(&id) {
             fs::create_dir(group.join("inner")).unwrap();
         }
-        assert!(matches!(scene.containers.launch(spec).await, Err(LaunchError::Exists(_))));
+        assert!(matches!(scene.launch(&spec).await, Err(LaunchError::Exists(_))));
         let restarted = Containers::new(scene.config.clone()).unwrap();
         let found = restarted.list().unwrap();
         assert_eq!(found.len(), 1);
@@ -207,7 +207,7 @@ fn a_group_without_a_record_is_found_and_ended() {
     let spec = scene.spec("lost", "setsid sleep 60 & wait");
     let id = spec.container_id.clone();
     block_on(async {
-        let launched = scene.containers.launch(spec).await.unwrap();
+        let launched = scene.launch(&spec).await.unwrap();
         fs::remove_dir_all(scene.config.runtime_dir.join(id.as_str())).unwrap();
         let found = scene.containers.list().unwrap();
         assert_eq!((found.len(), &found[0].process, found[0].alive), (1, &None, false));
@@ -222,7 +222,7 @@ fn a_failed_launch_says_why_and_leaves_nothing() {
     let Some(mut scene) = scene() else { return };
     let check = |scene: &Scene, spec: containers::ContainerSpec, expect: &str| {
         let id = spec.container_id.clone();
-        let error = block_on(scene.containers.launch(spec)).unwrap_err().to_string();
+        let error = block_on(scene.launch(&spec)).unwrap_err().to_string();
         assert!(error.starts_with(expect), "{error}");
         if id.as_str().starts_with("it-") {
             scene.assert_gone(&id);
@@ -242,7 +242,7 @@ fn a_failed_launch_says_why_and_leaves_nothing() {
     spec.stderr = spec.stdout.clone();
     check(&scene, spec, "cannot open ");
     let mut spec = scene.spec("e", "");
-    spec.mounts = vec![Mount { source: "/no/such".into(), target: "/tmp".into(), read_only: false }];
+    spec.mounts = vec![Mount::bind("/no/such", "/tmp")];
     check(&scene, spec, "cannot bind /no/such to /tmp: No such file");
     let mut spec = scene.spec("f", "");
     spec.container_id = "../f".into();
@@ -276,7 +276,7 @@ fn twenty_at_once_and_nothing_is_left() {
             let containers = scene.containers.clone();
             at_work.push(tokio::spawn(async move {
                 let id = spec.container_id.clone();
-                (id, containers.launch(spec).await.unwrap().process)
+                (id, containers.launch(spec, |_| Ok(())).await.unwrap().process)
             }));
         }
         let mut launched: Vec<(_, ProcessIdentity)> = Vec::new();
@@ -319,7 +319,7 @@ fn one_launch_is_quick() {
             };
             let id = spec.container_id.clone();
             let started = Instant::now();
-            scene.containers.launch(spec).await.unwrap();
+            scene.launch(&spec).await.unwrap();
             launches.push(started.elapsed());
             let started = Instant::now();
             scene.containers.destroy(&id).await.unwrap();

@@ -19,7 +19,7 @@ fn the_init_runs_in_a_session_of_its_own_with_its_environment_only() {
     );
     let id = spec.container_id.clone();
     block_on(async {
-        let launched = scene.containers.launch(spec.clone()).await.unwrap();
+        let launched = scene.launch(&spec).await.unwrap();
         assert_eq!(scene.containers.wait(&launched.process).await, Exit::Signal(15));
         let pid = launched.process.pid;
         let directory = spec.working_directory.display();
@@ -39,7 +39,7 @@ fn destroy_finds_who_left_the_session_also_after_the_init_is_gone() {
     block_on(async {
         for spec in [&with_init, &without] {
             let id = &spec.container_id;
-            let launched = scene.containers.launch(spec.clone()).await.unwrap();
+            let launched = scene.launch(&spec).await.unwrap();
             eventually("all started", || scene.members(id).len() >= 4).await;
             let usage = scene.containers.usage(id).unwrap();
             assert!(usage.processes >= 4 && usage.memory.unwrap().rss_bytes > 0, "{usage:?}");

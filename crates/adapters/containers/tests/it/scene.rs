@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use base::ContainerId;
-use containers::{CONTAINER_ID_VARIABLE, Capability, Config, ContainerSpec, Containers, Isolation, Limits};
+use containers::{
+    CONTAINER_ID_VARIABLE, Config, ContainerSpec, Containers, Isolation, LaunchError, Launched, Limits,
+};
 
 static SCENES: AtomicU32 = AtomicU32::new(0);
 
@@ -39,23 +41,17 @@ impl Scene {
     pub(crate) fn spec(&self, id: &str, script: &str) -> ContainerSpec {
         let sandbox = self.directory.join(format!("sandbox-{id}"));
         fs::create_dir_all(&sandbox).unwrap();
+        let container_id = ContainerId::from(format!("{}-{id}", self.name));
+        let argv = vec!["sh".into(), "-c".into(), script.into()];
         ContainerSpec {
-            container_id: ContainerId::from(format!("{}-{id}", self.name)),
-            program: "/bin/sh".into(),
-            argv: vec!["sh".into(), "-c".into(), script.into()],
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            working_directory: sandbox.clone(),
-            user: None,
             limits: Limits { cpu_milli: 500, ..Limits::default() },
-            mounts: Vec::new(),
-            namespaces: Default::default(),
-            hostname: None,
-            capabilities: Capability::DOCKER_DEFAULT.to_vec(),
-            no_new_privileges: false,
-            oom_score_adjustment: 0,
-            stdout: sandbox.join("stdout"),
-            stderr: sandbox.join("stderr"),
+            ..ContainerSpec::new(container_id, "/bin/sh", argv, sandbox)
         }
+    }
+
+    pub(crate) async fn launch(&self, spec: &ContainerSpec) -> Result<Launched, LaunchError> {
+        self.containers.launch(spec.clone(), |_| Ok(())).await
     }
 
     pub(crate) fn stdout(&self, spec: &ContainerSpec) -> String {

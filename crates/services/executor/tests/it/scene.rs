@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use containers::{Capability, Config, ContainerSpec, Containers, Exit, Isolation, Launched, Limits};
+use containers::{Config, ContainerSpec, Containers, Exit, Isolation, Launched, Limits};
 use mesos_proto::v1::executor::{Event, event};
 use mesos_proto::v1::{CommandInfo, TaskId, TaskInfo};
 
@@ -58,22 +58,12 @@ impl Scene {
             ("MESOS_SUBSCRIPTION_BACKOFF_MAX", "100ms".to_owned()),
             ("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", "secret".to_owned()),
         ];
+        let argv = vec!["dcos".into(), "executor".into()];
         let spec = ContainerSpec {
-            container_id: name.into(),
-            program: "/proc/self/exe".into(),
-            argv: vec!["dcos".into(), "executor".into()],
             env: environment.map(|(name, value)| (name.to_owned(), value)).into(),
-            working_directory: sandbox.clone(),
-            user: None,
             limits: Limits { cpu_milli: 100, ..Limits::default() },
-            mounts: Vec::new(),
-            namespaces: Default::default(),
-            hostname: None,
-            capabilities: Capability::DOCKER_DEFAULT.to_vec(),
-            no_new_privileges: false,
             oom_score_adjustment: -500,
-            stdout: sandbox.join("stdout"),
-            stderr: sandbox.join("stderr"),
+            ..ContainerSpec::new(name.into(), "/proc/self/exe", argv, sandbox)
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -90,7 +80,7 @@ impl Scene {
     }
 
     pub(crate) fn launch(&self) -> Launched {
-        self.runtime.block_on(self.containers.launch(self.spec.clone())).unwrap()
+        self.runtime.block_on(self.containers.launch(self.spec.clone(), |_| Ok(()))).unwrap()
     }
 
     /// An agent, an executor subscribed at it, and its container.
