@@ -1,15 +1,17 @@
 //! The machine a node runs on: what it has, which boot and which processes these are, who listens on
-//! a port, which blocks of ports are leased to whom, and who the user is.
+//! a port, which blocks of ports and which subnets are leased to whom, and who the user is.
 //!
 //! Everything is read from procfs and sysfs when asked for; nothing is cached, and nothing is changed
 //! but lock files. Names of users are read from `/etc/passwd`: this program is linked statically and
 //! has no name service plug-ins. Deliberately absent: containers, cgroup limits of tasks, networks.
 
 mod capacity;
+mod leases;
 mod lock;
 mod ports;
 mod process;
 mod sockets;
+mod subnets;
 mod user;
 
 pub use capacity::{Capacity, CapacityError};
@@ -17,4 +19,5 @@ pub use lock::{FileLock, LockError};
 pub use ports::{PortLease, PortLeaseError, PortLeases};
 pub use process::{ProcessIdentity, boot_id, command_line, hostname, terminate};
 pub use sockets::{Listener, listener};
+pub use subnets::{SubnetLease, SubnetLeaseError, SubnetLeases};
 pub use user::{User, is_root, state_directory};

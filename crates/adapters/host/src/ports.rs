@@ -1,10 +1,10 @@
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::FileLock;
+use crate::leases::{self, LeaseDir, LeaseDirError};
 use crate::sockets::listening_ports;
-use crate::{FileLock, LockError};
 
 /// Ports of one block.
 const BLOCK: u16 = 1000;
@@ -22,7 +22,7 @@ const LAST: u16 = 31_000;
 /// again.
 #[derive(Clone, Debug)]
 pub struct PortLeases {
-    dir: PathBuf,
+    dir: LeaseDir,
 }
 
 /// A block of ports, leased until it is dropped or the process ends.
@@ -70,7 +70,7 @@ pub enum PortLeaseError {
 impl PortLeases {
     /// The leases in `dir`.
     pub fn in_dir(dir: PathBuf) -> PortLeases {
-        PortLeases { dir }
+        PortLeases { dir: LeaseDir::new(dir) }
     }
 
     /// The machine's leases: in `/run/dcos/ports` for root, else in the user's runtime directory
@@ -90,74 +90,35 @@ impl PortLeases {
     /// # Errors
     /// When all are leased, or the directory cannot be used.
     pub fn take(&self, owner: &str) -> Result<PortLease, PortLeaseError> {
-        let mut builder = std::fs::DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(&self.dir);
-        made.map_err(|source| PortLeaseError::File { path: self.dir.clone(), source })?;
-        self.dir.ancestors().take(2).try_for_each(check_own)?;
-        let blocks: Vec<u16> = (FIRST..=LAST).step_by(usize::from(BLOCK)).collect();
-        let owners: Vec<Option<String>> = blocks.iter().map(|first| self.owner(*first)).collect();
-        let mine = |at: &usize| owners[*at].as_deref() == Some(owner);
-        let nobodys = |at: &usize| owners[*at].is_none();
-        let others = |at: &usize| !mine(at) && !nobodys(at);
-        let all = 0..blocks.len();
-        let in_order = all.clone().filter(mine).chain(all.clone().filter(nobodys)).chain(all.filter(others));
-        for at in in_order {
-            let ports = blocks[at]..=blocks[at] + (BLOCK - 1);
-            if !mine(&at) && listening_ports(ports.clone()) {
-                continue;
-            }
-            let path = self.path(blocks[at]);
-            match FileLock::take(&path) {
-                Ok(lock) => {
-                    write(&path, owner)?;
-                    return Ok(PortLease { ports, lock });
-                }
-                Err(LockError::Held { .. }) => {}
-                Err(LockError::Lock { path, source }) => return Err(PortLeaseError::File { path, source }),
-            }
-        }
-        Err(PortLeaseError::Exhausted { dir: self.dir.clone(), blocks: blocks.len() })
+        let blocks = blocks();
+        let names: Vec<String> = blocks.iter().map(name).collect();
+        let usable = |at: usize, mine: bool| mine || !listening_ports(blocks[at].clone());
+        let taken = self.dir.take(&names, owner, usable).map_err(|error| match error {
+            LeaseDirError::Foreign { dir } => PortLeaseError::Foreign { dir },
+            LeaseDirError::File { path, source } => PortLeaseError::File { path, source },
+        })?;
+        let found = taken.map(|(at, lock)| PortLease { ports: blocks[at].clone(), lock });
+        found.ok_or_else(|| PortLeaseError::Exhausted {
+            dir: self.dir.path().to_owned(),
+            blocks: blocks.len(),
+        })
     }
 
     /// Gives up every block of the owners whose name starts with `prefix` and that do not run, when
     /// their tasks are gone for good.
     pub fn forget(&self, prefix: &str) {
-        if self.dir.ancestors().take(2).any(|dir| check_own(dir).is_err()) {
-            return;
-        }
-        for first in (FIRST..=LAST).step_by(usize::from(BLOCK)) {
-            if self.owner(first).is_some_and(|owner| owner.starts_with(prefix))
-                && let Ok(lock) = FileLock::take(&self.path(first))
-            {
-                // What cannot be forgotten is taken back later by who needs a block.
-                let _ = write(lock.path(), "");
-            }
-        }
-    }
-
-    fn path(&self, first: u16) -> PathBuf {
-        self.dir.join(format!("{first}-{}", first + (BLOCK - 1)))
-    }
-
-    fn owner(&self, first: u16) -> Option<String> {
-        let owner = std::fs::read_to_string(self.path(first)).ok()?;
-        let owner = owner.trim_end();
-        (!owner.is_empty()).then(|| owner.to_owned())
+        let names: Vec<String> = blocks().iter().map(name).collect();
+        self.dir.idle(&names, prefix).iter().for_each(|(_, lock)| leases::give_up(lock));
     }
 }
 
-/// A directory in `/tmp` may have been made by another user before, with links to this user's files in the
-/// place of leases.
-fn check_own(dir: &Path) -> Result<(), PortLeaseError> {
-    let data = std::fs::symlink_metadata(dir);
-    let data = data.map_err(|source| PortLeaseError::File { path: dir.to_owned(), source })?;
-    let own = data.is_dir() && data.uid() == rustix::process::geteuid().as_raw() && data.mode() & 0o022 == 0;
-    own.then_some(()).ok_or_else(|| PortLeaseError::Foreign { dir: dir.to_owned() })
+fn blocks() -> Vec<RangeInclusive<u16>> {
+    (FIRST..=LAST).step_by(usize::from(BLOCK)).map(|first| first..=first + (BLOCK - 1)).collect()
 }
 
-fn write(path: &Path, owner: &str) -> Result<(), PortLeaseError> {
-    // Written in place: a renamed file would not be the locked one.
-    std::fs::write(path, owner).map_err(|source| PortLeaseError::File { path: path.to_owned(), source })
+/// The file of a block.
+fn name(block: &RangeInclusive<u16>) -> String {
+    format!("{}-{}", block.start(), block.end())
 }
 
 impl PortLease {
@@ -222,21 +183,21 @@ mod tests {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
         drop(leases.take("mine").unwrap());
-        mode(&leases.dir, 0o770);
+        mode(leases.dir.path(), 0o770);
         assert!(refused());
-        mode(&leases.dir, 0o755);
+        mode(leases.dir.path(), 0o755);
         mode(dir.path(), 0o777);
         assert!(refused(), "what is above it counts");
         mode(dir.path(), 0o700);
         drop(leases.take("mine").unwrap());
         let elsewhere = dir.path().join("elsewhere");
-        std::fs::rename(&leases.dir, &elsewhere).unwrap();
-        symlink(&elsewhere, &leases.dir).unwrap();
+        std::fs::rename(leases.dir.path(), &elsewhere).unwrap();
+        symlink(&elsewhere, leases.dir.path()).unwrap();
         assert!(refused());
         if crate::is_root() {
-            std::fs::remove_file(&leases.dir).unwrap();
-            std::fs::rename(&elsewhere, &leases.dir).unwrap();
-            chown(&leases.dir, Some(4711), None).unwrap();
+            std::fs::remove_file(leases.dir.path()).unwrap();
+            std::fs::rename(&elsewhere, leases.dir.path()).unwrap();
+            chown(leases.dir.path(), Some(4711), None).unwrap();
             assert!(refused());
         } else {
             eprintln!("SKIP another user's directory: needs root");
@@ -250,7 +211,7 @@ mod tests {
         let given_up = leases.take("/mine agent 1").unwrap().ports();
         leases.forget("/mine ");
         leases.forget("/other ");
-        assert_eq!(leases.owner(*given_up.start()), None);
-        assert_eq!(leases.owner(*kept.ports().start()).as_deref(), Some("/other agent 1"));
+        assert_eq!(leases.dir.owner(&name(&given_up)), None);
+        assert_eq!(leases.dir.owner(&name(&kept.ports())).as_deref(), Some("/other agent 1"));
     }
 }
