@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use base::Auth;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use up::{AgentConfig, MasterConfig, Subnet};
 
 /// The version of this program.
@@ -11,10 +11,21 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A datacenter operating system: one pool of cpu, memory, disk and ports out of many machines, for
 /// services, jobs and containers.
 #[derive(Debug, Parser)]
-#[command(name = "dcos", version, arg_required_else_help = true)]
+#[command(name = "dcos", arg_required_else_help = true)]
 pub(crate) struct Arguments {
+    /// Print version information
+    #[arg(long)]
+    pub(crate) version: bool,
+    /// Output verbosity: -v tells of requests, -vv of their answers, too
+    #[arg(short, action = ArgAction::Count)]
+    pub(crate) verbosity: u8,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
+}
+
+/// All arguments of the program, for completion.
+pub(crate) fn all() -> clap::Command {
+    Arguments::command()
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +52,8 @@ pub(crate) enum Command {
     AdminRouter(RouterArguments),
     /// Print the version
     Version,
+    #[command(flatten)]
+    Cli(cli::Command),
 }
 
 #[derive(Debug, Args)]

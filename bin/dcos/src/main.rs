@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use admin_router::Role;
 use arguments::{Arguments, Command, MarathonArguments, RouterArguments};
 use clap::Parser;
+use cli::Program;
 use parts::Services;
 use telemetry::Output;
 
@@ -29,15 +30,29 @@ fn main() -> ExitCode {
     match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
         Some("container-init") => containers::container_init_main(),
         Some("executor") => executor::main(std::env::vars_os()),
-        _ => command(Arguments::parse().command),
+        _ => match Arguments::try_parse() {
+            Ok(arguments) => dispatch(arguments),
+            Err(error) => cli::refuse(&error),
+        },
     }
 }
 
-fn command(command: Command) -> ExitCode {
-    if let Command::Version = command {
-        println!("dcos {}", arguments::VERSION);
-        return ExitCode::SUCCESS;
+fn dispatch(arguments: Arguments) -> ExitCode {
+    let Arguments { version, verbosity, command } = arguments;
+    let program = Program { version: arguments::VERSION, arguments: arguments::all, verbosity };
+    match command {
+        _ if version => cli::version(program),
+        Some(Command::Cli(command)) => cli::run(command, program),
+        Some(Command::Version) => {
+            println!("dcos {}", arguments::VERSION);
+            ExitCode::SUCCESS
+        }
+        Some(command) => component(command),
+        None => cli::help(program),
     }
+}
+
+fn component(command: Command) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
@@ -56,7 +71,7 @@ fn command(command: Command) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", runtime::chain(&*error));
+            eprintln!("Error: {}", runtime::chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -64,7 +79,7 @@ fn command(command: Command) -> ExitCode {
 
 async fn run(command: Command) -> Result<(), runtime::BoxError> {
     match command {
-        Command::Version => {}
+        Command::Version | Command::Cli(_) => {}
         Command::Up(arguments) => {
             let config = arguments.config()?;
             let services = log(Output::Directory(config.dir.join("logs")))?;

@@ -122,7 +122,7 @@ fn what_was_closed_is_never_open_again() {
     answers(&third, 5051, "/state", 401);
     run.kill();
     let mut again = Foreground::start(&open, &agent);
-    again.says(&format!("error: the agent in {} was made with --token-file", agent.display()));
+    again.says(&format!("Error: the agent in {} was made with --token-file", agent.display()));
     assert_eq!(again.child.wait().unwrap().code(), Some(1));
 }
 

@@ -28,7 +28,7 @@ fn what_does_not_fit_the_cluster_of_the_directory() {
     refused(
         &dcos(&["up"], cluster.dir()),
         &format!(
-            "error: {dir} is in use by process {}: one cluster at a time runs on a directory; stop that one, or \
+            "Error: {dir} is in use by process {}: one cluster at a time runs on a directory; stop that one, or \
              name another --dir",
             cluster.pid()
         ),
@@ -39,14 +39,14 @@ fn what_does_not_fit_the_cluster_of_the_directory() {
     refused(
         &dcos(&["up", "--agents", "1"], cluster.dir()),
         &format!(
-            "error: --agents 1: the cluster in {dir} has 2, and those left out may have tasks running; leave \
+            "Error: --agents 1: the cluster in {dir} has 2, and those left out may have tasks running; leave \
              --agents out, {hint}"
         ),
     );
     refused(
         &dcos(&["up", "--subnet", "127.0.0.0/24"], cluster.dir()),
         &format!(
-            "error: --subnet 127.0.0.0/24: the cluster in {dir} has {}, where its tasks expect it; leave --subnet \
+            "Error: --subnet 127.0.0.0/24: the cluster in {dir} has {}, where its tasks expect it; leave --subnet \
              out, {hint}",
             cluster.subnet()
         ),
@@ -67,7 +67,7 @@ fn a_taken_port_names_its_owner_and_a_subnet_that_works() {
         let own = std::fs::read(format!("/proc/{}/cmdline", std::process::id())).unwrap();
         let own = String::from_utf8_lossy(&own).trim_end_matches('\0').replace('\0', " ");
         let start = format!(
-            "error: port {port} of {ip} is taken by process {} ({own}); try --subnet ",
+            "Error: port {port} of {ip} is taken by process {} ({own}); try --subnet ",
             std::process::id()
         );
         let free = said.trim_end().strip_prefix(&start);
@@ -85,7 +85,7 @@ fn values_that_cannot_be() {
     let dir = tempfile::tempdir().unwrap();
     let check = |arguments: &[&str], message: &str| {
         let all: Vec<&str> = ["up"].iter().chain(arguments).copied().collect();
-        refused(&dcos(&all, dir.path()), &format!("error: {message}"));
+        refused(&dcos(&all, dir.path()), &format!("Error: {message}"));
     };
     check(
         &["--subnet", "127.0.7.0"],
@@ -139,9 +139,9 @@ fn what_was_not_there_is_not_there_afterwards() {
 #[test]
 fn what_is_no_command() {
     let output = Command::new(DCOS).arg("nonsense").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.starts_with("error: unrecognized subcommand 'nonsense'\n"), "{said}");
+    assert!(said.starts_with("Error: unrecognized subcommand 'nonsense'\n"), "{said}");
     let version = Command::new(DCOS).arg("version").output().unwrap();
     assert!(version.status.success());
     assert_eq!(String::from_utf8_lossy(&version.stdout), format!("dcos {}\n", env!("CARGO_PKG_VERSION")));

@@ -15,7 +15,7 @@ mod subnets;
 mod user;
 
 pub use capacity::{Capacity, CapacityError};
-pub use lock::{FileLock, LockError};
+pub use lock::{FileLock, LockError, lock_owner};
 pub use ports::{PortLease, PortLeaseError, PortLeases};
 pub use process::{ProcessIdentity, boot_id, command_line, hostname, terminate};
 pub use sockets::{Listener, listener};

@@ -67,6 +67,12 @@ impl FileLock {
     }
 }
 
+/// The process that holds the lock on `path`, without taking it; none if nobody does, or a process of
+/// another pid namespace.
+pub fn lock_owner(path: &Path) -> Option<u32> {
+    owner(&File::open(path).ok()?)
+}
+
 /// Who holds the flock on this file, by `/proc/locks`.
 fn owner(file: &File) -> Option<u32> {
     let meta = file.metadata().ok()?;
@@ -95,7 +101,9 @@ mod tests {
     fn a_held_lock_names_its_owner_and_is_free_after() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
+        assert_eq!(lock_owner(&path), None);
         let held = FileLock::take(&path).unwrap();
+        assert_eq!(lock_owner(&path), Some(std::process::id()));
         match FileLock::take(&path) {
             Err(LockError::Held { owner, .. }) => assert_eq!(owner, Some(std::process::id())),
             other => panic!("{other:?}"),

@@ -2,9 +2,9 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use crate::FileLock;
 use crate::leases::{self, LeaseDir, LeaseDirError};
 use crate::sockets::listening_ports;
+use crate::{FileLock, lock_owner};
 
 /// Ports of one block.
 const BLOCK: u16 = 1000;
@@ -110,6 +110,13 @@ impl PortLeases {
         let names: Vec<String> = blocks().iter().map(name).collect();
         self.dir.idle(&names, prefix).iter().for_each(|(_, lock)| leases::give_up(lock));
     }
+
+    /// The owners that run now.
+    pub fn running(&self) -> Vec<String> {
+        let runs = |name: &String| lock_owner(&self.dir.path().join(name)).is_some();
+        let names = blocks().iter().map(name).filter(runs).collect::<Vec<String>>();
+        names.iter().filter_map(|name| self.dir.owner(name)).collect()
+    }
 }
 
 fn blocks() -> Vec<RangeInclusive<u16>> {
@@ -152,7 +159,9 @@ mod tests {
         for (at, block) in ports.iter().enumerate() {
             assert!(ports[at + 1..].iter().all(|other| other.start() > block.end()), "{ports:?}");
         }
+        assert_eq!(leases.running(), names);
         drop(first);
+        assert!(leases.running().is_empty());
         let again: Vec<PortLease> = names.iter().rev().map(|name| leases.take(name).unwrap()).collect();
         let again: Vec<_> = again.iter().rev().map(PortLease::ports).collect();
         assert_eq!(again, ports);

@@ -36,6 +36,9 @@ pub(crate) struct Cluster {
     /// Whether a token is demanded: for ever, once it was. Records of before that was kept lack it.
     #[serde(default)]
     pub(crate) auth: bool,
+    /// Where its Admin Router answers; none for a single agent. The command line reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
     /// The agents, in the order of their addresses.
     pub(crate) agents: Vec<Agent>,
 }
@@ -64,7 +67,7 @@ impl Cluster {
     /// A single node, as `dcos master` and `dcos agent` run it.
     pub(crate) fn node(cluster_id: Option<String>, version: &str, auth: bool, agents: Vec<Agent>) -> Cluster {
         let (version, resources) = (version.to_owned(), String::new());
-        Cluster { format: FORMAT, cluster_id, version, subnet: None, resources, auth, agents }
+        Cluster { format: FORMAT, cluster_id, version, subnet: None, resources, auth, url: None, agents }
     }
 
     /// The network of its nodes.
@@ -103,6 +106,7 @@ impl Cluster {
                 subnet: Some(config.subnet.unwrap_or(Subnet::DEFAULT).to_string()),
                 resources: config.resources.clone().unwrap_or_default(),
                 auth: false,
+                url: None,
                 agents: Vec::new(),
             },
         };

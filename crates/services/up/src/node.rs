@@ -174,7 +174,9 @@ pub async fn master_node(config: MasterConfig, parts: &dyn Parts) -> Result<(), 
     let cluster_id = recorded.unwrap_or_else(|| Rng::seeded(runtime::entropy()).uuid());
     let router_port = patiently(|| addresses::check_master(config.ip)).await?;
     let auth = if demanded { token::take(&dir)? } else { token::none(&dir) };
-    Cluster::node(Some(cluster_id.clone()), &config.version, demanded, Vec::new()).write(&dir)?;
+    let mut record = Cluster::node(Some(cluster_id.clone()), &config.version, demanded, Vec::new());
+    record.url = Some(url(config.ip.into(), router_port));
+    record.write(&dir)?;
     let master_dir = Cluster::master_dir(&dir);
     cluster::make_dir(&master_dir, true)?;
     let node = MasterNode { ip: config.ip, dir: master_dir, cluster_id, router_port, auth };

@@ -93,11 +93,13 @@ async fn prepare(config: &Config, dir: &Path) -> Result<Prepared, Error> {
     let mut rng = Rng::seeded(runtime::entropy());
     let (recorded, host) = (Cluster::read(dir)?, Capacity::of_host(dir)?);
     let before = recorded.as_ref().map(|recorded| recorded.agents.len());
-    let cluster = Cluster::settle(recorded, config, host, &mut rng)?;
+    let mut cluster = Cluster::settle(recorded, config, host, &mut rng)?;
     let subnet = cluster.subnet()?;
     let agents = cluster.agents.len() as u32;
     let router_port = patiently(|| addresses::check_subnet(subnet, agents)).await?;
     let leases = lease(&cluster, dir)?;
+    let master = subnet.address(1).expect("every subnet has a first address");
+    cluster.url = Some(url(master.into(), router_port));
     let auth = if cluster.auth { token::take(dir)? } else { token::none(dir) };
     cluster.write(dir)?;
     if before.is_some_and(|before| before < cluster.agents.len())
