@@ -27,7 +27,7 @@ fn two_clusters_run_side_by_side_without_a_port_clash() {
         agents: 2,
         public_agents: 1,
         resources: Some("cpus:2;mem:2048;disk:1024".into()),
-        arguments: Vec::new(),
+        ..Options::default()
     };
     let clusters = [Cluster::start(DCOS, options.clone()), Cluster::start(DCOS, options)];
     for cluster in &clusters {

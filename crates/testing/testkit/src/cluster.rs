@@ -33,13 +33,15 @@ pub struct Options {
     pub public_agents: u32,
     /// Of each agent; `None` leaves it to the program.
     pub resources: Option<String>,
+    /// The subnet; `None` is one that no other test uses. In a network of its own a test may have any.
+    pub subnet: Option<String>,
     /// More arguments of `dcos up`.
     pub arguments: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { agents: 1, public_agents: 0, resources: None, arguments: Vec::new() }
+        Self { agents: 1, public_agents: 0, resources: None, subnet: None, arguments: Vec::new() }
     }
 }
 
@@ -70,7 +72,7 @@ impl Cluster {
     pub fn start(program: impl Into<PathBuf>, options: Options) -> Cluster {
         let program = program.into();
         let dir = tempfile::Builder::new().prefix("dcos-").tempdir().expect("a temporary directory");
-        let subnet = own_subnet();
+        let subnet = options.subnet.clone().unwrap_or_else(own_subnet);
         let up = Up::start(&program, &options, &subnet, dir.path());
         Cluster { program, options, subnet, dir, up }
     }

@@ -8,6 +8,7 @@
 mod cluster;
 mod http;
 mod machine;
+mod network;
 mod processes;
 mod sse;
 mod wait;
@@ -15,6 +16,7 @@ mod wait;
 pub use cluster::{Cluster, Options, own_subnet};
 pub use http::{HttpError, Response, request};
 pub use machine::Machine;
+pub use network::in_own_network;
 pub use processes::{Process, descendants, pss_kib, running};
 pub use sse::Events;
 pub use wait::{eventually, until};
