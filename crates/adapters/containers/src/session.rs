@@ -52,7 +52,23 @@ pub struct Entered {
     pub(crate) exit: oneshot::Receiver<Exit>,
 }
 
+/// The end of a session's process, still to come.
+#[derive(Debug)]
+pub struct Ending(oneshot::Receiver<Exit>);
+
+impl Ending {
+    /// How the process ended, once it has. To be asked once more only if the wait was cancelled.
+    pub async fn wait(&mut self) -> Exit {
+        (&mut self.0).await.unwrap_or(Exit::Unknown)
+    }
+}
+
 impl Entered {
+    /// The streams for those who carry them, and the end for who waits for it.
+    pub fn split(self) -> (Streams, Ending) {
+        (self.streams, Ending(self.exit))
+    }
+
     /// How the process ended, once it has. To be asked once more only if the wait was cancelled.
     pub async fn wait(&mut self) -> Exit {
         (&mut self.exit).await.unwrap_or(Exit::Unknown)

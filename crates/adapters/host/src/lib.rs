@@ -17,7 +17,7 @@ mod user;
 pub use capacity::{Capacity, CapacityError};
 pub use lock::{FileLock, LockError, lock_owner};
 pub use ports::{PortLease, PortLeaseError, PortLeases};
-pub use process::{ProcessIdentity, boot_id, command_line, hostname, terminate};
+pub use process::{ProcessIdentity, boot_id, command_line, environment, hostname, oldest_child, terminate};
 pub use sockets::{Listener, listener};
 pub use subnets::{SubnetLease, SubnetLeaseError, SubnetLeases};
 pub use user::{User, is_root, state_directory};

@@ -65,6 +65,25 @@ pub fn command_line(pid: u32) -> Option<String> {
     Some(format!("[{}]", std::fs::read_to_string(dir.join("comm")).ok()?.trim_end()))
 }
 
+/// The child that a process has had for the longest, of those that are left.
+pub fn oldest_child(pid: u32) -> Option<u32> {
+    // The kernel lists them in the order of their births.
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The environment that a process was started with, as far as the process left it alone and it is text:
+/// programs that change their title write over it.
+pub fn environment(pid: u32) -> Option<Vec<(String, String)>> {
+    let variables = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let variables = variables.split(|byte| *byte == 0).filter_map(|variable| {
+        let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
+        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        is_name.then(|| (name.to_owned(), value.to_owned()))
+    });
+    Some(variables.collect())
+}
+
 /// Asks a process to end (SIGTERM).
 ///
 /// # Errors
@@ -104,6 +123,32 @@ mod tests {
         check(format!("7 (a) Z {rest}"), None);
         check("7 (a) S 1".to_owned(), None);
         check(String::new(), None);
+    }
+
+    #[test]
+    fn children_are_found_with_their_environment() {
+        let mut child = std::process::Command::new("/bin/sh");
+        let mut child =
+            child.args(["-c", "sleep 60 & sleep 61; :"]).env_clear().env("A", "b=c").spawn().unwrap();
+        let oldest = loop {
+            match oldest_child(child.id())
+                .filter(|pid| command_line(*pid).is_some_and(|l| l.contains("sleep")))
+            {
+                Some(pid) => break pid,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert_eq!(command_line(oldest).unwrap(), "sleep 60");
+        let found = environment(oldest).unwrap();
+        assert!(found.contains(&("A".to_owned(), "b=c".to_owned())), "{found:?}");
+        assert!(!found.iter().any(|(name, _)| name == "HOME"), "{found:?}");
+        assert_eq!(oldest_child(oldest), None);
+        let all = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+        for pid in all.split_ascii_whitespace() {
+            terminate(pid.parse().unwrap()).unwrap();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -16,6 +16,7 @@ use http_kit::{
 
 use crate::files::Files;
 use crate::mailbox::Mailbox;
+use crate::sessions::Sessions;
 use crate::{Config, executor_api, files, metrics, operator, state, usage};
 
 /// The longest body that any call may have.
@@ -29,6 +30,7 @@ pub(crate) struct Api {
     pub(crate) containers: Containers,
     pub(crate) mailbox: Mailbox,
     pub(crate) files: Files,
+    pub(crate) sessions: Arc<Sessions>,
     /// Where the agent listens, as `ip:port`.
     pub(crate) address: String,
     /// Seconds since the epoch.

@@ -1,7 +1,7 @@
 //! The Mesos agent as a service.
 //!
 //! [`run`] wires the decisions of `agent-core` to the outside: the link to the master, the executors' API
-//! on a Unix socket and on TCP, containers, records and sandboxes on disk, and the HTTP API for operators.
+//! on a Unix socket and on TCP, containers and sessions in them, records and sandboxes on disk, and the HTTP API for operators.
 //! [`end_all_tasks`] ends what an agent left running.
 //!
 //! Everything that happens becomes an input of one event loop, which carries out the core's effects in
@@ -10,7 +10,7 @@
 //! the same directory finds them again.
 //!
 //! Deliberately absent: which task runs where (the master's), how containers are made (the `containers`
-//! adapter's), fetching of URIs and images, containers in containers.
+//! adapter's), fetching of URIs and images, pods.
 
 mod collector;
 mod config;
@@ -23,12 +23,14 @@ mod flags;
 mod http;
 mod lifecycle;
 mod mailbox;
+mod media;
 mod meta;
 mod metrics;
 mod offered;
 mod operator;
 mod registration;
 mod sandbox;
+mod sessions;
 mod state;
 mod usage;
 
@@ -129,6 +131,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         containers: containers.clone(),
         mailbox: mailbox.clone(),
         files: files::Files::new(config.dir.clone(), config.log.clone()),
+        sessions: Arc::new(sessions::Sessions::new(containers.clone())),
         address: format!("{}:{port}", config.ip),
         start_time: began.wall.as_secs_f64(),
         started: began.mono,
@@ -146,6 +149,10 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         Arc::clone(&api.destroy_errors),
     );
     let found = find_containers(&containers, &agent, &mut lifecycles, &config)?;
+    // Their clients' connections went with the run that had them.
+    for container_id in found.keys() {
+        sessions::Sessions::clear(&containers, container_id).await;
+    }
     let mut collector = collector::Collector::new(config.dir.clone());
     collector.recover_earlier_agents(recovered.agent_id.as_ref(), config.gc_delay);
     if let Some(agent_id) = &recovered.agent_id {
@@ -164,6 +171,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         leaving: false,
     };
 
+    let sessions = Arc::clone(&api.sessions);
     let policy =
         config.home_domains.iter().fold(HostPolicy::of_this_machine(), |policy, name| policy.domain(name));
     let operators = authorized(config.auth.clone(), Arc::new(http::Endpoint(Arc::clone(&api))));
@@ -183,6 +191,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         let _ = mailbox.tell(Input::ContainersFound { alive: found }).await;
         ctx.ready();
         let outcome = event_loop.run(ctx.shutdown()).await;
+        sessions.end_all().await;
         loop_ended.request();
         outcome
     };

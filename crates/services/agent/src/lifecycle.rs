@@ -184,7 +184,7 @@ pub(crate) fn memory_report(usage: Usage) -> MemoryReport {
 }
 
 /// As wait(2) gives it.
-fn wait_status(exit: Exit) -> Option<i32> {
+pub(crate) fn wait_status(exit: Exit) -> Option<i32> {
     match exit {
         Exit::Code(code) => Some((code & 0xff) << 8),
         Exit::Signal(signal) => Some(signal & 0x7f),

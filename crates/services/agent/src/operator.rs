@@ -1,4 +1,5 @@
 //! The v1 operator API (Mesos: `Http::api`).
+#![allow(clippy::result_large_err, reason = "a refusal is a whole response, moved once")]
 
 use std::sync::Arc;
 
@@ -7,14 +8,15 @@ use api_mesos::Encoding;
 use api_mesos::json::{Array, Object, document};
 use api_mesos::version::version_info;
 use http_kit::mesos::{bad_request, only_post, refusal};
-use http_kit::{Method, Request, Response, StatusCode, header, respond};
+use http_kit::{Method, Request, Response, StatusCode, respond};
 use mesos_proto::json::write_json;
 use mesos_proto::v1::agent::{Call, Response as Answer, call, response};
 use mesos_proto::v1::{self, ExecutorInfo, Flag, FrameworkInfo, Metric, Task};
 use mesos_proto::{binary, json};
 
-use crate::http::{Api, header_text, not_recovered, read_body};
-use crate::{files, metrics, usage};
+use crate::http::{Api, not_recovered, read_body};
+use crate::media::{Media, MediaTypes};
+use crate::{files, metrics, sessions, usage};
 
 /// Answers one call.
 pub(crate) async fn answer(api: &Arc<Api>, request: Request) -> Response {
@@ -27,27 +29,51 @@ async fn carry_out(api: &Arc<Api>, request: Request) -> Result<Response, Respons
     if request.method() != Method::POST {
         return Err(only_post(request.method()));
     }
-    let content_type = header_text(&request, header::CONTENT_TYPE)
-        .ok_or_else(|| bad_request("Expecting 'Content-Type' to be present"))?;
-    let encoding = Encoding::of_content_type(&content_type).ok_or_else(|| {
-        let text =
-            "Expecting 'Content-Type' of application/json or application/x-protobuf or application/recordio";
-        refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
-    })?;
-    let accept = Encoding::for_answer(header_text(&request, header::ACCEPT).as_deref()).ok_or_else(|| {
-        let text =
-            "Expecting 'Accept' to allow application/json or application/x-protobuf or application/recordio";
-        refusal(StatusCode::NOT_ACCEPTABLE, text)
-    })?;
+    let media = MediaTypes::of(&request)?;
+    let encoding = match media.content {
+        Media::Whole(encoding) => encoding,
+        Media::Records(encoding) => {
+            return sessions::answer_stream(api, request.into_body(), encoding, media.accept).await;
+        }
+    };
     let body = read_body(request).await?;
     let call: Call = encoding.decode_call(&body).map_err(bad_request)?;
-    if let Some(what) = invalid(&call) {
-        return Err(bad_request(format!("Failed to validate agent::Call: Expecting '{what}' to be present")));
+    validate(&call)?;
+    if call.r#type() == call::Type::AttachContainerInput {
+        let text = "Expecting 'Content-Type' to be application/recordio for ATTACH_CONTAINER_INPUT call";
+        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
+    takes_answer(call.r#type(), media.accept)?;
+    if sessions::is_about_sessions(call.r#type()) {
+        return sessions::answer(api, call, media.accept).await;
+    }
+    let (Media::Whole(accept) | Media::Records(accept)) = media.accept;
     match of_lists(api, call.r#type(), accept).await? {
         Some(response) => Ok(response),
         None => Ok(encode(&of_message(api, call).await?, accept)),
     }
+}
+
+/// # Errors
+/// The answer that says what is wrong with the call.
+pub(crate) fn validate(call: &Call) -> Result<(), Response> {
+    let missing = invalid(call).map(|what| format!("Expecting '{what}' to be present"));
+    match missing.or_else(|| sessions::invalid(call)) {
+        Some(wrong) => Err(bad_request(format!("Failed to validate agent::Call: {wrong}"))),
+        None => Ok(()),
+    }
+}
+
+/// # Errors
+/// The answer to a client that wants a stream where there is none.
+pub(crate) fn takes_answer(kind: call::Type, accept: Media) -> Result<(), Response> {
+    let is_stream =
+        matches!(kind, call::Type::AttachContainerOutput | call::Type::LaunchNestedContainerSession);
+    if is_stream || matches!(accept, Media::Whole(_)) {
+        return Ok(());
+    }
+    let text = format!("Streaming response is not supported for {} call", kind.as_str_name());
+    Err(refusal(StatusCode::NOT_ACCEPTABLE, text))
 }
 
 /// Which field is missing (Mesos: `validation::agent::call::validate`).
@@ -63,7 +89,7 @@ fn invalid(call: &Call) -> Option<&'static str> {
     absent.0.then_some(absent.1)
 }
 
-fn encode(answer: &Answer, encoding: Encoding) -> Response {
+pub(crate) fn encode(answer: &Answer, encoding: Encoding) -> Response {
     match encoding {
         Encoding::Json => respond::json_bytes(StatusCode::OK, json::to_json(answer)),
         Encoding::Protobuf => {

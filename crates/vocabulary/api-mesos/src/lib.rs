@@ -13,5 +13,5 @@ mod negotiation;
 mod query;
 pub mod version;
 
-pub use negotiation::Encoding;
+pub use negotiation::{Encoding, accepts};
 pub use query::Query;

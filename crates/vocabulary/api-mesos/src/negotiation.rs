@@ -59,7 +59,7 @@ impl Encoding {
 
 /// Whether an `Accept` header allows `media_type`. No header allows everything; the most specific
 /// mention decides, and `q=0` refuses. Mesos: Request::_acceptsMediaType.
-fn accepts(accept: Option<&str>, media_type: &str) -> bool {
+pub fn accepts(accept: Option<&str>, media_type: &str) -> bool {
     let Some(accept) = accept else { return true };
     let kind = media_type.split('/').next().unwrap_or_default();
     let candidates = [media_type.to_owned(), format!("{kind}/*"), "*/*".to_owned()];
