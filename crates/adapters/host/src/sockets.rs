@@ -37,8 +37,10 @@ struct Listening {
     inode: u64,
 }
 
+/// Who listens in the network of this thread.
 fn listening() -> Vec<Listening> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).ok());
+    let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
+        .map(|path| std::fs::read_to_string(path).ok());
     tables.iter().flatten().flat_map(|table| table.lines()).filter_map(parse).collect()
 }
 

@@ -97,6 +97,11 @@ impl SubnetLeases {
         })
     }
 
+    /// Whether `owner` has a subnet, from now or from before.
+    pub fn has(&self, owner: &str) -> bool {
+        all().1.iter().any(|name| self.dir.owner(name).as_deref() == Some(owner))
+    }
+
     /// Takes the subnets of the owners whose name starts with `prefix` and that do not run.
     pub fn idle(&self, prefix: &str) -> Vec<SubnetLease> {
         let (networks, names) = all();
@@ -174,5 +179,6 @@ mod tests {
         assert_eq!(leases.idle("/mine agent 2").len(), 0);
         drop(kept);
         assert_eq!(leases.idle("/mine ").len(), 1);
+        assert_eq!((leases.has("/mine agent 1"), leases.has("/mine agent 2")), (true, false));
     }
 }

@@ -47,7 +47,7 @@ pub enum Error {
         holder: ContainerId,
     },
     /// A process of the machine has the host port.
-    #[error("host port {port}/{protocol} of {agent_ip} is in use by a process of this machine")]
+    #[error("host port {port}/{protocol} of {agent_ip} is in use by {holder}")]
     PortInUse {
         /// The port.
         port: u16,
@@ -55,6 +55,8 @@ pub enum Error {
         protocol: Protocol,
         /// The agent.
         agent_ip: Ipv4Addr,
+        /// Who has it, as far as the kernel tells.
+        holder: String,
     },
     /// One request maps a host port twice, or maps port 0.
     #[error("the port mapping {host_port}:{container_port}/{protocol}: {problem}")]
