@@ -184,7 +184,7 @@ impl Marathon {
             app.current = definition.clone();
             let Some(definition) = definition else { continue };
             app.versions.insert(definition.version, Arc::clone(&definition));
-            self.gate.put(Record::App((*definition).clone()));
+            self.gate.put(Record::App(Arc::clone(&definition)));
             if app.is_mixed(&definition) {
                 mixed.insert(id.clone());
             }
@@ -279,14 +279,14 @@ impl ServicePorts {
             .filter(|port| self.range.contains(port) && !asked.contains(port))
             .collect();
         let mut had = had.into_iter();
-        for definition in app.port_definitions.iter_mut().filter(|definition| definition.port == 0) {
+        for service_port in app.service_ports_mut().filter(|port| **port == 0) {
             let port = had.next().or_else(|| {
                 let free =
                     self.range.clone().find(|port| !self.used.contains(port) && !asked.contains(port))?;
                 self.used.insert(free);
                 Some(free)
             });
-            definition.port = port.ok_or(Refusal::NoServicePorts)?;
+            *service_port = port.ok_or(Refusal::NoServicePorts)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use api_marathon::AppDefinition;
+use api_marathon::{AppDefinition, Container, Engine};
 use base::TaskId;
 
 /// Longer labels are not put into the environment.
@@ -23,6 +23,11 @@ pub(crate) fn of_task(
     set("MESOS_TASK_ID", task.to_string());
     set("MARATHON_APP_ID", app.id.to_string());
     set("MARATHON_APP_VERSION", app.version.to_iso8601());
+    // Marathon says it of one of the two engines only.
+    let is_docker = |container: &&Container| container.engine == Engine::Docker;
+    if let Some(docker) = app.container.as_ref().filter(is_docker).and_then(|it| it.docker.as_ref()) {
+        set("MARATHON_APP_DOCKER_IMAGE", docker.image.clone());
+    }
     // With a decimal point even for whole numbers, as a JVM writes them.
     set("MARATHON_APP_RESOURCE_CPUS", format!("{:?}", app.cpus));
     set("MARATHON_APP_RESOURCE_MEM", format!("{:?}", app.mem));
@@ -67,12 +72,12 @@ fn variable_name(label: &str) -> String {
 
 fn add_ports(app: &AppDefinition, ports: &[u16], env: &mut BTreeMap<String, String>) {
     let Some(first) = ports.first() else { return };
-    for (index, (port, definition)) in ports.iter().zip(&app.port_definitions).enumerate() {
-        env.insert(format!("PORT{index}"), port.to_string());
-        let asked = if definition.port == 0 { *port } else { definition.port };
-        env.insert(format!("PORT_{asked}"), port.to_string());
-        if let Some(name) = &definition.name {
-            env.insert(format!("PORT_{}", name.to_uppercase()), port.to_string());
+    for (index, (host_port, port)) in ports.iter().zip(app.ports()).enumerate() {
+        env.insert(format!("PORT{index}"), host_port.to_string());
+        let asked = if port.declared == 0 { *host_port } else { port.declared };
+        env.insert(format!("PORT_{asked}"), host_port.to_string());
+        if let Some(name) = port.name {
+            env.insert(format!("PORT_{}", name.to_uppercase()), host_port.to_string());
         }
     }
     env.insert("PORT".to_owned(), first.to_string());
@@ -101,7 +106,7 @@ mod tests {
             name: name.map(str::to_owned),
             protocol: "tcp".to_owned(),
         };
-        app.port_definitions = vec![port(10_000, Some("http")), port(0, None)];
+        app.port_definitions = Some(vec![port(10_000, Some("http")), port(0, None)]);
         app.env.insert("HOST".to_owned(), "mine".to_owned());
         let env = of_task(&app, &TaskId::from("t"), "h", &[31_005, 31_006]);
         let expect = [

@@ -26,6 +26,7 @@ mod command;
 mod condition;
 mod config;
 mod constraint;
+mod container;
 mod demand;
 mod deploy;
 mod drive;

@@ -40,7 +40,7 @@ fn app(cpus: f64, mem: f64, service_ports: &[u16], require_ports: bool) -> AppDe
         name: None,
         protocol: "tcp".to_owned(),
     };
-    app.port_definitions = service_ports.iter().map(port).collect();
+    app.port_definitions = Some(service_ports.iter().map(port).collect());
     app
 }
 

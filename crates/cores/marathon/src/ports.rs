@@ -5,8 +5,8 @@ use base::Rng;
 
 use crate::offer::{OfferedPort, Pool};
 
-/// The host ports for one task: with `requirePorts` exactly the service ports (any port for a service port of 0), else
-/// any. `None` if the offer has not got them.
+/// The host ports for one task: those that its app asks for, and for the others any. `None` if the offer has not got
+/// them.
 ///
 /// Marathon: `PortsMatcher`.
 pub(crate) fn choose(
@@ -15,23 +15,22 @@ pub(crate) fn choose(
     roles: &BTreeSet<String>,
     rng: &mut Rng,
 ) -> Option<Vec<OfferedPort>> {
-    if app.port_definitions.is_empty() {
+    let wanted: Vec<Option<u16>> = app.ports().map(|port| port.host_port).collect();
+    if wanted.is_empty() {
         return Some(Vec::new());
     }
     let mut intervals = pool.ports(roles);
-    let fixed: BTreeSet<u16> = if app.require_ports {
-        app.service_ports().filter(|port| *port != 0).collect()
-    } else {
-        BTreeSet::new()
-    };
+    let fixed: BTreeSet<u16> = wanted.iter().copied().flatten().collect();
     let lookup = |port: u16| {
         let (first, _) = intervals.iter().find(|(first, end)| (first.port..=*end).contains(&port))?;
         Some(first.plus(port - first.port))
     };
-    let mut chosen: Vec<Option<OfferedPort>> = Vec::with_capacity(app.port_definitions.len());
-    for port in app.service_ports() {
-        let is_fixed = app.require_ports && port != 0;
-        chosen.push(if is_fixed { Some(lookup(port)?) } else { None });
+    let mut chosen: Vec<Option<OfferedPort>> = Vec::with_capacity(wanted.len());
+    for port in wanted {
+        chosen.push(match port {
+            Some(port) => Some(lookup(port)?),
+            None => None,
+        });
     }
     let free = chosen.iter().filter(|port| port.is_none()).count();
     let mut dynamic = dynamic(&mut intervals, free, &fixed, rng)?.into_iter();

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api_marathon::{AppDefinition, AppId, TaskFailure};
 use base::Wall;
@@ -21,7 +22,7 @@ pub enum Write {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Record {
     /// A version of an app.
-    App(AppDefinition),
+    App(Arc<AppDefinition>),
     /// Which version of an app is wanted. An app without this record is deleted; versions may be left for its
     /// instances.
     Current {

@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use api_marathon::ActionName;
 use base::{Now, Rng, Timers, Wall};
@@ -46,7 +45,7 @@ impl Marathon {
                 Record::App(definition) => {
                     marathon.last_version = marathon.last_version.max(definition.version);
                     let app = marathon.apps.entry(definition.id.clone()).or_default();
-                    app.versions.insert(definition.version, Arc::new(definition));
+                    app.versions.insert(definition.version, definition);
                 }
                 Record::Current { id, version } => current.push((id, version)),
                 Record::Instance(instance) => instances.push(instance),

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
-use api_marathon::{AppDefinition, HealthCheck, PortDefinition, Protocol};
+use api_marathon::{AppDefinition, AppPort, Artifact, HealthCheck, Protocol};
 use base::TaskId;
 use mesos_proto::v1::{self, health_check};
 
+use crate::container::{self, inner_port};
 use crate::env;
 use crate::framework::task_id;
 use crate::matcher::Match;
@@ -19,7 +20,7 @@ pub(crate) fn info(app: &AppDefinition, id: &TaskId, offer: &v1::Offer, found: M
         task_id: task_id(id),
         agent_id: offer.agent_id.clone(),
         command: Some(command(app, environment)),
-        container: container(app),
+        container: container::info(app, id, &found.ports),
         health_check: mesos_health_check(app, &found.ports),
         kill_policy: app.task_kill_grace_period_seconds.map(|seconds| v1::KillPolicy {
             grace_period: Some(v1::DurationInfo { nanoseconds: i64::from(seconds) * 1_000_000_000 }),
@@ -28,7 +29,7 @@ pub(crate) fn info(app: &AppDefinition, id: &TaskId, offer: &v1::Offer, found: M
         discovery: Some(v1::DiscoveryInfo {
             visibility: v1::discovery_info::Visibility::Framework as i32,
             name: Some(name),
-            ports: Some(v1::Ports { ports: discovery_ports(&app.port_definitions, &found.ports) }),
+            ports: Some(v1::Ports { ports: discovery_ports(app, &found.ports) }),
             ..v1::DiscoveryInfo::default()
         }),
         resources: found.resources,
@@ -43,55 +44,68 @@ fn command(app: &AppDefinition, environment: BTreeMap<String, String>) -> v1::Co
         ..v1::environment::Variable::default()
     };
     let cmd = app.cmd.as_ref().filter(|cmd| !cmd.is_empty() && app.args.is_empty());
+    // Without a shell, the command executor wants the program and all arguments, the program's name first. In an image
+    // the arguments are those of its entry point, and there need not be any.
+    let program = if app.image().is_none() { app.args.first() } else { None };
     v1::CommandInfo {
+        uris: app.fetch.iter().map(uri).collect(),
         environment: Some(v1::Environment { variables: environment.into_iter().map(variable).collect() }),
-        // Without a shell, the command executor wants the program and all arguments, the program's name first.
         shell: Some(cmd.is_some()),
-        value: cmd.or_else(|| app.args.first()).cloned(),
+        value: cmd.or(program).cloned(),
         arguments: if cmd.is_some() { Vec::new() } else { app.args.clone() },
         user: app.user.clone(),
-        ..v1::CommandInfo::default()
     }
 }
 
-fn container(app: &AppDefinition) -> Option<v1::ContainerInfo> {
-    let wanted = app.container.is_some() || app.tty == Some(true);
-    wanted.then(|| v1::ContainerInfo {
-        r#type: v1::container_info::Type::Mesos as i32,
-        mesos: Some(v1::container_info::MesosInfo::default()),
-        tty_info: (app.tty == Some(true)).then(v1::TtyInfo::default),
-        ..v1::ContainerInfo::default()
-    })
+fn uri(artifact: &Artifact) -> v1::command_info::Uri {
+    v1::command_info::Uri {
+        value: artifact.uri.clone(),
+        executable: Some(artifact.executable),
+        extract: Some(artifact.extract),
+        cache: Some(artifact.cache),
+        output_file: artifact.dest_path.clone(),
+        sha256: artifact.sha256.clone(),
+    }
 }
 
-fn labels(labels: &BTreeMap<String, String>) -> Option<v1::Labels> {
+pub(crate) fn labels(labels: &BTreeMap<String, String>) -> Option<v1::Labels> {
     let label = |(key, value): (&String, &String)| v1::Label { key: key.clone(), value: Some(value.clone()) };
     (!labels.is_empty()).then(|| v1::Labels { labels: labels.iter().map(label).collect() })
 }
 
+/// Where a task is found: at its host ports. On a network of its own that is not the port that it knows, so that it is
+/// said.
+///
 /// Marathon: `PortDiscovery`.
-fn discovery_ports(definitions: &[PortDefinition], ports: &[u16]) -> Vec<v1::Port> {
-    let of_definition = |(definition, port): (&PortDefinition, &u16)| {
+fn discovery_ports(app: &AppDefinition, ports: &[u16]) -> Vec<v1::Port> {
+    let scope = (!app.is_on_host_network())
+        .then(|| v1::Label { key: "network-scope".to_owned(), value: Some("host".to_owned()) });
+    let of_port = |(port, host_port): (AppPort<'_>, &u16)| {
+        let mut own = labels(port.labels);
+        if let Some(scope) = &scope {
+            own.get_or_insert_default().labels.push(scope.clone());
+        }
         let of_protocol = |protocol: &str| v1::Port {
-            number: u32::from(*port),
-            name: definition.name.clone(),
+            number: u32::from(*host_port),
+            name: port.name.map(str::to_owned),
             protocol: Some(protocol.to_owned()),
-            labels: labels(&definition.labels),
+            labels: own.clone(),
             ..v1::Port::default()
         };
-        definition.protocol.split(',').map(of_protocol).collect::<Vec<_>>()
+        port.protocol.split(',').map(of_protocol).collect::<Vec<_>>()
     };
-    definitions.iter().zip(ports).flat_map(of_definition).collect()
+    app.ports().zip(ports).flat_map(of_port).collect()
 }
 
 /// The check that the executor does: the first of the app's that Marathon does not do; Mesos knows only one.
 ///
 /// Marathon: `MesosHealthCheck.toMesos`.
 fn mesos_health_check(app: &AppDefinition, ports: &[u16]) -> Option<v1::HealthCheck> {
-    app.health_checks
-        .iter()
-        .find(|check| !check.protocol.is_by_marathon())
-        .and_then(|check| to_mesos(check, ports))
+    app.health_checks.iter().find(|check| !check.protocol.is_by_marathon()).and_then(|check| {
+        // The executor looks from inside.
+        let inner = app.ports().zip(ports).map(|(port, host_port)| inner_port(&port, *host_port));
+        to_mesos(check, &inner.collect::<Vec<_>>())
+    })
 }
 
 fn to_mesos(check: &HealthCheck, ports: &[u16]) -> Option<v1::HealthCheck> {
@@ -137,7 +151,7 @@ fn to_mesos(check: &HealthCheck, ports: &[u16]) -> Option<v1::HealthCheck> {
 
 #[cfg(test)]
 mod tests {
-    use api_marathon::{AppId, HealthCommand};
+    use api_marathon::{AppId, HealthCommand, PortDefinition};
 
     use super::*;
 
@@ -149,7 +163,7 @@ mod tests {
             name: name.map(str::to_owned),
             protocol: protocol.to_owned(),
         };
-        app.port_definitions = vec![port("tcp", Some("http")), port("udp,tcp", None)];
+        app.port_definitions = Some(vec![port("tcp", Some("http")), port("udp,tcp", None)]);
         change(&mut app);
         let offer = v1::Offer { hostname: "h".to_owned(), ..v1::Offer::default() };
         info(&app, &TaskId::from("t"), &offer, Match { resources: Vec::new(), ports: vec![31_000, 31_001] })

@@ -167,6 +167,7 @@ fn size(key: &Key, value: Option<&[u8]>) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use api_marathon::{AppDefinition, AppId};
@@ -183,7 +184,7 @@ mod tests {
     fn app(id: &str, version: u64, cmd: &str) -> Record {
         let mut app = AppDefinition::empty(AppId::new(id), "*");
         (app.version, app.cmd) = (Wall::from_millis(version), Some(cmd.to_owned()));
-        Record::App(app)
+        Record::App(Arc::new(app))
     }
 
     fn put(record: &Record) -> Write {

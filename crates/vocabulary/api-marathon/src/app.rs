@@ -5,9 +5,12 @@ use std::time::Duration;
 use base::Wall;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+use crate::artifact::Artifact;
+use crate::container::{Container, DockerContainer, PortMapping};
 use crate::health::HealthCheck;
 use crate::id::AppId;
 use crate::iso;
+use crate::network::{Network, NetworkMode};
 
 /// An app in canonical form: every default filled in, every old form of a field translated into the new one.
 ///
@@ -52,6 +55,9 @@ pub struct AppDefinition {
     pub env: BTreeMap<String, String>,
     /// `""` or `//cmd`: the command executor.
     pub executor: String,
+    /// What is fetched into the sandbox before a task starts.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub fetch: Vec<Artifact>,
     /// How health is found out.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub health_checks: Vec<HealthCheck>,
@@ -65,10 +71,11 @@ pub struct AppDefinition {
     pub mem: f64,
     /// GPUs of one instance.
     pub gpus: u32,
-    /// Networks of the tasks; only the host's so far.
+    /// Networks of the tasks: the host's, or a bridge of the agent's.
     pub networks: Vec<Network>,
-    /// Ports that each task gets.
-    pub port_definitions: Vec<PortDefinition>,
+    /// Ports that each task gets on the host's network; on others, where the container's port mappings say it, `None`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port_definitions: Option<Vec<PortDefinition>>,
     /// Whether a task's host ports must be exactly the service ports.
     pub require_ports: bool,
     /// How long a task may take to end after SIGTERM; `None` leaves it to the agent.
@@ -208,38 +215,49 @@ pub struct PortDefinition {
     pub protocol: String,
 }
 
-/// A network that tasks join.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Network {
-    /// Which kind.
-    pub mode: NetworkMode,
+/// A port of every task, whichever list of the definition it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppPort<'a> {
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// `tcp`, `udp` or `udp,tcp`.
+    pub protocol: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// The port that load balancers offer it at; 0 if none was assigned yet.
+    pub service_port: u16,
+    /// The host port that it must have; `None` lets Marathon choose.
+    pub host_port: Option<u16>,
+    /// The port that the task listens on, if that is another one than the host port.
+    pub container_port: Option<u16>,
+    /// The number that it goes by in the definition, for the variable `PORT_<number>`; 0 if by none.
+    pub declared: u16,
 }
 
-/// Kinds of networks. Container networks are refused until they exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NetworkMode {
-    /// The agent's own network.
-    #[serde(rename = "host")]
-    Host,
-}
+impl<'a> AppPort<'a> {
+    fn of_definition(definition: &'a PortDefinition, require: bool) -> AppPort<'a> {
+        AppPort {
+            name: definition.name.as_deref(),
+            protocol: &definition.protocol,
+            labels: &definition.labels,
+            service_port: definition.port,
+            host_port: Some(definition.port).filter(|port| require && *port != 0),
+            container_port: None,
+            declared: definition.port,
+        }
+    }
 
-/// Container settings: so far only that the Mesos containerizer is wanted, which is the case anyway.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Container {
-    /// Always `MESOS`.
-    #[serde(rename = "type")]
-    pub engine: Engine,
-    /// Always empty.
-    pub volumes: [(); 0],
-}
-
-/// Kinds of containerizers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Engine {
-    /// The agent's own.
-    #[default]
-    #[serde(rename = "MESOS")]
-    Mesos,
+    fn of_mapping(mapping: &'a PortMapping) -> AppPort<'a> {
+        AppPort {
+            name: mapping.name.as_deref(),
+            protocol: &mapping.protocol,
+            labels: &mapping.labels,
+            service_port: mapping.service_port,
+            host_port: mapping.host_port.filter(|port| *port != 0),
+            container_port: Some(mapping.container_port).filter(|port| *port != 0),
+            declared: mapping.container_port,
+        }
+    }
 }
 
 /// A rule for the placement of instances, in JSON an array `[field, operator]` or `[field, operator, value]`.
@@ -341,14 +359,15 @@ impl AppDefinition {
             disk: 0.0,
             env: BTreeMap::new(),
             executor: String::new(),
+            fetch: Vec::new(),
             health_checks: Vec::new(),
             instances: 1,
             labels: BTreeMap::new(),
             max_launch_delay_seconds: 300,
             mem: 128.0,
             gpus: 0,
-            networks: vec![Network { mode: NetworkMode::Host }],
-            port_definitions: Vec::new(),
+            networks: vec![Network::of(NetworkMode::Host)],
+            port_definitions: Some(Vec::new()),
             require_ports: false,
             task_kill_grace_period_seconds: None,
             upgrade_strategy: UpgradeStrategy::default(),
@@ -393,9 +412,43 @@ impl AppDefinition {
         self.labels.get("MARATHON_SINGLE_INSTANCE_APP").is_some_and(|value| value == "true")
     }
 
-    /// The service ports, one for each port definition; 0 where none was assigned yet.
-    pub fn service_ports(&self) -> impl ExactSizeIterator<Item = u16> {
-        self.port_definitions.iter().map(|definition| definition.port)
+    /// Whether tasks have the network of their agent, and not one of their own.
+    pub fn is_on_host_network(&self) -> bool {
+        self.networks.iter().all(|network| network.mode == NetworkMode::Host)
+    }
+
+    /// The image that tasks run in.
+    pub fn image(&self) -> Option<&DockerContainer> {
+        self.container.as_ref()?.docker.as_ref()
+    }
+
+    /// The ports of each task, in order: the port definitions, or the port mappings of its container.
+    ///
+    /// Marathon: `AppDefinition.hostPorts`, `AppDefinition.servicePorts`.
+    pub fn ports(&self) -> impl Iterator<Item = AppPort<'_>> {
+        let definitions = self.port_definitions.iter().flatten();
+        let definitions =
+            definitions.map(|definition| AppPort::of_definition(definition, self.require_ports));
+        definitions.chain(self.port_mappings().iter().map(AppPort::of_mapping))
+    }
+
+    fn port_mappings(&self) -> &[PortMapping] {
+        self.container.as_ref().and_then(|container| container.port_mappings.as_deref()).unwrap_or_default()
+    }
+
+    /// The service ports, one for each port; 0 where none was assigned yet.
+    pub fn service_ports(&self) -> impl Iterator<Item = u16> {
+        self.ports().map(|port| port.service_port)
+    }
+
+    /// The service ports, to be assigned.
+    pub fn service_ports_mut(&mut self) -> impl Iterator<Item = &mut u16> {
+        let container = self.container.iter_mut();
+        let mappings = container.filter_map(|container| container.port_mappings.as_mut()).flatten();
+        let definitions = self.port_definitions.iter_mut().flatten();
+        definitions
+            .map(|definition| &mut definition.port)
+            .chain(mappings.map(|mapping| &mut mapping.service_port))
     }
 
     /// [`Self::backoff_seconds`] as a duration.

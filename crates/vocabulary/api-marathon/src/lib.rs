@@ -6,10 +6,12 @@
 //! `GET /v2/apps` shows.
 //!
 //! What this crate does not do: it knows no state (whether an app exists, which deployment locks it), no HTTP and no
-//! clock. Fields of Marathon whose feature does not exist here yet (images, artifacts, volumes, secrets, container
-//! networks, readiness checks, ...) are known and refused by name; they are never dropped in silence.
+//! clock. Fields of Marathon whose feature does not exist here yet (persistent volumes, secrets, container networks by name,
+//! readiness checks, ...) are known and refused by name; they are never dropped in silence.
 
 mod app;
+mod artifact;
+mod container;
 mod deployment;
 mod error;
 mod event;
@@ -17,6 +19,8 @@ mod health;
 mod id;
 mod info;
 mod iso;
+mod network;
+mod normalise;
 mod problems;
 mod queue;
 mod read;
@@ -26,8 +30,13 @@ mod update;
 mod validate;
 
 pub use app::{
-    AppDefinition, Constraint, Container, Engine, KillSelection, Network, NetworkMode, Operator,
-    PortDefinition, UnreachableStrategy, UpgradeStrategy, VersionInfo,
+    AppDefinition, AppPort, Constraint, KillSelection, Operator, PortDefinition, UnreachableStrategy,
+    UpgradeStrategy, VersionInfo,
+};
+pub use artifact::Artifact;
+pub use container::{
+    Container, DockerContainer, DockerParameter, Engine, HostVolume, IpcInfo, IpcMode, LinuxInfo,
+    PortMapping, ReadMode, Seccomp,
 };
 pub use deployment::{
     Action, ActionInfo, ActionName, DeploymentPlan, DeploymentResult, DeploymentStep, DeploymentStepInfo,
@@ -40,6 +49,7 @@ pub use info::{
     AppInfo, AppList, AppSingle, AppsOfGroup, Counts, Identifiable, Stats, TaskCounts, TaskLifeTime,
     TaskStats, TaskStatsByVersion, VersionList,
 };
+pub use network::{MESOS_BRIDGE, Network, NetworkMode};
 pub use queue::{Delay, Funnel, ProcessedOffers, Queue, QueueItem, UnusedOffer};
 pub use task::{Health, IpAddress, Task, TaskFailure, TaskList, TaskSingle};
 pub use update::{AppUpdate, Settings};

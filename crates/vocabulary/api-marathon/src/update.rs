@@ -3,12 +3,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::Wall;
 use serde_json::Value;
 
-use crate::app::{
-    AppDefinition, Container, KillSelection, Network, PortDefinition, UnreachableStrategy, UpgradeStrategy,
-};
+use crate::app::{AppDefinition, KillSelection, PortDefinition, UnreachableStrategy, UpgradeStrategy};
+use crate::artifact::Artifact;
+use crate::container::{Container, PortMapping};
 use crate::error::{ApiError, Detail};
-use crate::health::{HealthCheck, Protocol};
+use crate::health::HealthCheck;
 use crate::id::AppId;
+use crate::network::Network;
+use crate::normalise::{self, Translated};
 use crate::read::{At, Reader};
 use crate::request::read_app;
 use crate::validate;
@@ -32,14 +34,16 @@ pub struct AppUpdate {
     pub(crate) backoff_seconds: Option<u32>,
     pub(crate) cmd: Option<String>,
     pub(crate) constraints: Option<Vec<Vec<String>>>,
-    pub(crate) container: Option<Container>,
+    pub(crate) container: Option<GivenContainer>,
     pub(crate) cpus: Option<f64>,
     pub(crate) dependencies: Option<BTreeSet<AppId>>,
     pub(crate) disk: Option<f64>,
     pub(crate) env: Option<BTreeMap<String, String>>,
     pub(crate) executor: Option<String>,
+    pub(crate) fetch: Option<Vec<Artifact>>,
     pub(crate) health_checks: Option<Vec<HealthCheck>>,
     pub(crate) instances: Option<u32>,
+    pub(crate) ip_address: Option<IpAddress>,
     pub(crate) labels: Option<BTreeMap<String, String>>,
     pub(crate) max_launch_delay_seconds: Option<u32>,
     pub(crate) mem: Option<f64>,
@@ -50,6 +54,7 @@ pub struct AppUpdate {
     pub(crate) require_ports: Option<bool>,
     pub(crate) task_kill_grace_period_seconds: Option<u32>,
     pub(crate) upgrade_strategy: Option<UpgradeStrategy>,
+    pub(crate) uris: Option<Vec<String>>,
     pub(crate) user: Option<String>,
     pub(crate) version: Option<Wall>,
     pub(crate) kill_selection: Option<KillSelection>,
@@ -60,6 +65,53 @@ pub struct AppUpdate {
     pub(crate) refused: Vec<(String, String)>,
     /// How many fields were given.
     pub(crate) given: usize,
+}
+
+/// A container as it was given: with the fields that belong to the networks now, as they may stand in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GivenContainer {
+    pub(crate) container: Container,
+    /// `docker.network`.
+    pub(crate) network: Option<DockerNetwork>,
+    /// `docker.portMappings`.
+    pub(crate) docker_mappings: Option<Vec<PortMapping>>,
+}
+
+/// The old form of networks, in `docker.network`.
+///
+/// Marathon: RAML type `DockerNetwork`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DockerNetwork {
+    Bridge,
+    Host,
+    None,
+    User,
+}
+
+impl DockerNetwork {
+    pub(crate) const ALL: [DockerNetwork; 4] =
+        [DockerNetwork::Bridge, DockerNetwork::Host, DockerNetwork::None, DockerNetwork::User];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            DockerNetwork::Bridge => "BRIDGE",
+            DockerNetwork::Host => "HOST",
+            DockerNetwork::None => "NONE",
+            DockerNetwork::User => "USER",
+        }
+    }
+}
+
+/// The old form of networks by name.
+///
+/// Marathon: RAML type `IpAddress`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IpAddress {
+    pub(crate) network_name: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) has_discovery: bool,
+    /// `discovery.ports`, as what they became.
+    pub(crate) ports: Vec<PortMapping>,
 }
 
 impl AppUpdate {
@@ -112,16 +164,12 @@ impl AppUpdate {
                 return Err(ApiError::invalid_json(vec![missing]));
             }
         };
-        validate::old_forms(self)?;
+        let translated = validate::old_forms(self)?;
         let mut app = AppDefinition::empty(id, &settings.role);
         app.version = Wall::from_millis(now.as_millis());
-        self.copy_into(&mut app);
-        match (&self.port_definitions, &self.ports) {
-            (None, None) => app.port_definitions = vec![default_port()],
-            // Marathon adds the index only where ports were given, in their new form.
-            (Some(given), _) if !given.is_empty() => default_port_index(&mut app.health_checks),
-            _ => {}
-        }
+        (app.networks, app.port_definitions) = (Vec::new(), None);
+        self.copy_into(&mut app, translated);
+        normalise::settle(&mut app, self.port_definitions.as_ref().is_some_and(|ports| !ports.is_empty()));
         validate::app(self, &app, settings, None)?;
         Ok(app)
     }
@@ -129,12 +177,14 @@ impl AppUpdate {
     /// `current` with the given fields changed. Its version stays: whether anything changed is for the core to see.
     pub fn apply(&self, current: &AppDefinition, settings: &Settings) -> Result<AppDefinition, ApiError> {
         self.rollback_to()?;
-        validate::old_forms(self)?;
+        let translated = validate::old_forms(self)?;
         let mut app = current.clone();
-        self.copy_into(&mut app);
+        self.copy_into(&mut app, translated);
         if self.health_checks.is_some() {
-            default_port_index(&mut app.health_checks);
+            normalise::default_port_index(&mut app.health_checks);
         }
+        let has_ports = app.port_definitions.as_ref().is_some_and(|ports| !ports.is_empty());
+        normalise::settle(&mut app, has_ports);
         validate::app(self, &app, settings, Some(&current.role))?;
         Ok(app)
     }
@@ -146,7 +196,7 @@ impl AppUpdate {
         Ok(app)
     }
 
-    fn copy_into(&self, app: &mut AppDefinition) {
+    fn copy_into(&self, app: &mut AppDefinition, translated: Translated) {
         fn set<T: Clone>(field: &mut T, given: &Option<T>) {
             if let Some(value) = given {
                 *field = value.clone();
@@ -163,21 +213,21 @@ impl AppUpdate {
         set(&mut app.backoff_seconds, &self.backoff_seconds);
         set_some(&mut app.cmd, &self.cmd);
         set(&mut app.constraints, &self.constraints.as_deref().map(validate::constraints));
-        set_some(&mut app.container, &self.container);
+        set_some(&mut app.container, &translated.container);
         set(&mut app.cpus, &self.cpus);
         set(&mut app.dependencies, &self.dependencies);
         set(&mut app.disk, &self.disk);
         set(&mut app.env, &self.env);
         set(&mut app.executor, &self.executor);
+        set(&mut app.fetch, &translated.fetch);
         set(&mut app.health_checks, &self.health_checks);
         set(&mut app.instances, &self.instances);
         set(&mut app.labels, &self.labels);
         set(&mut app.max_launch_delay_seconds, &self.max_launch_delay_seconds);
         set(&mut app.mem, &self.mem);
         set(&mut app.gpus, &self.gpus);
-        let old_ports =
-            || self.ports.as_ref().map(|ports| ports.iter().map(|port| plain_port(*port)).collect());
-        set(&mut app.port_definitions, &self.port_definitions.clone().or_else(old_ports));
+        set(&mut app.networks, &translated.networks);
+        set_some(&mut app.port_definitions, &translated.port_definitions);
         set(&mut app.require_ports, &self.require_ports);
         set_some(&mut app.task_kill_grace_period_seconds, &self.task_kill_grace_period_seconds);
         set(&mut app.upgrade_strategy, &self.upgrade_strategy);
@@ -191,22 +241,4 @@ impl AppUpdate {
 
 fn parse_json(body: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::no_json(body, error.to_string()))
-}
-
-/// Marathon: `Apps.DefaultPortDefinitions`.
-fn default_port() -> PortDefinition {
-    PortDefinition { name: Some("default".to_owned()), ..plain_port(0) }
-}
-
-fn plain_port(port: u16) -> PortDefinition {
-    PortDefinition { port, labels: BTreeMap::new(), name: None, protocol: "tcp".to_owned() }
-}
-
-/// Marathon: `AppNormalization.normalizeHealthChecks`.
-fn default_port_index(checks: &mut [HealthCheck]) {
-    for check in checks {
-        if check.protocol != Protocol::Command && check.port.is_none() && check.port_index.is_none() {
-            check.port_index = Some(0);
-        }
-    }
 }

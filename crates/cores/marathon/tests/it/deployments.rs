@@ -19,7 +19,7 @@ fn an_app_is_created_scaled_and_deleted() {
         panic!("refused")
     };
     assert_eq!(apps[0].version, deployment.version);
-    assert_eq!(apps[0].port_definitions[0].port, 10_000, "a service port is given");
+    assert_eq!(apps[0].service_ports().next(), Some(10_000), "a service port is given");
     let shown = world.marathon.deployments();
     assert_eq!((shown[0].current_step, shown[0].total_steps), (2, 2), "the start is done at once");
     assert_eq!(shown[0].current_actions[0].action, ActionName::ScaleApplication);

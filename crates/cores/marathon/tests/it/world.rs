@@ -45,8 +45,8 @@ pub(crate) fn app(name: &str, instances: u32) -> AppDefinition {
     let mut app = AppDefinition::empty(AppId::new(name), "slave_public");
     app.cmd = Some("sleep 1000".to_owned());
     (app.cpus, app.mem, app.instances) = (0.1, 32.0, instances);
-    app.port_definitions =
-        vec![PortDefinition { port: 0, labels: BTreeMap::new(), name: None, protocol: "tcp".to_owned() }];
+    let port = PortDefinition { port: 0, labels: BTreeMap::new(), name: None, protocol: "tcp".to_owned() };
+    app.port_definitions = Some(vec![port]);
     app
 }
 

@@ -200,7 +200,7 @@ fn wants_text(request: &Request) -> bool {
 fn endpoint_lines(text: &mut String, app: &AppDefinition, tasks: &[Task]) {
     let name = app.id.safe_path();
     let running = || tasks.iter().filter(|task| task.state == "TASK_RUNNING");
-    if app.port_definitions.is_empty() {
+    if app.ports().next().is_none() {
         let _ = write!(text, "{name}\t \t");
         running().for_each(|task| text.push_str(&format!("{}\t", task.host)));
         text.push('\n');

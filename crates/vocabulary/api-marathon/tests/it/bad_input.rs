@@ -194,21 +194,15 @@ fn wrong_contents() {
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     for (members, path) in [
-        (r#""container": {"type": "DOCKER", "docker": {"image": "nginx"}}"#, "/container/type"),
-        (r#""container": {"type": "MESOS", "docker": {"image": "nginx"}}"#, "/container/docker"),
-        (r#""container": {"type": "MESOS", "volumes": [{"containerPath": "x"}]}"#, "/container/volumes"),
-        (r#""fetch": [{"uri": "http://x/y"}]"#, "/fetch"),
-        (r#""uris": ["http://x/y"]"#, "/uris"),
         (r#""secrets": {"s": {"source": "x"}}"#, "/secrets"),
         (r#""residency": {"taskLostBehavior": "WAIT_FOREVER"}"#, "/residency"),
         (r#""networks": [{"mode": "container", "name": "dcos"}]"#, "/networks(0)/mode"),
         (r#""networks": [{"name": "dcos"}]"#, "/networks(0)/mode"),
-        (r#""ipAddress": {"networkName": "dcos"}"#, "/ipAddress"),
+        (r#""ipAddress": {"networkName": "dcos"}"#, "/networks(0)/mode"),
         (r#""readinessChecks": [{}]"#, "/readinessChecks"),
         (r#""check": {"exec": {}}"#, "/check"),
         (r#""resourceLimits": {"cpus": "unlimited"}"#, "/resourceLimits"),
         (r#""executor": "/opt/executor""#, "/executor"),
-        (r#""tty": true"#, "/tty"),
         (r#""healthChecks": [{"protocol": "HTTPS"}]"#, "/healthChecks(0)/protocol"),
     ] {
         let error = post(&format!(r#"{{"id": "/a", "cmd": "run", {members}}}"#)).expect_err(members);

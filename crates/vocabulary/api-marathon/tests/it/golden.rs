@@ -71,12 +71,11 @@ fn old_ports_become_port_definitions() {
     let app = post(r#"{"id": "/a", "cmd": "run", "ports": [0, 8080]}"#).unwrap();
     let ports = serde_json::to_value(&app.port_definitions).unwrap();
     assert_eq!(ports, json(r#"[{"port":0,"protocol":"tcp"},{"port":8080,"protocol":"tcp"}]"#));
-    assert!(post(r#"{"id": "/a", "cmd": "run", "ports": []}"#).unwrap().port_definitions.is_empty());
-    assert!(
-        post(r#"{"id": "/a", "cmd": "run", "portDefinitions": []}"#).unwrap().port_definitions.is_empty()
-    );
+    let none = |body: &str| assert_eq!(post(body).unwrap().port_definitions, Some(Vec::new()), "{body}");
+    none(r#"{"id": "/a", "cmd": "run", "ports": []}"#);
+    none(r#"{"id": "/a", "cmd": "run", "portDefinitions": []}"#);
     let both = r#"{"id": "/a", "cmd": "run", "ports": [7], "portDefinitions": [{"port": 7, "name": "x"}]}"#;
-    assert_eq!(post(both).unwrap().port_definitions[0].name.as_deref(), Some("x"));
+    assert_eq!(post(both).unwrap().ports().next().and_then(|port| port.name), Some("x"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Requests in, definitions and answers out: against JSON as Marathon's users send and see it.
 
 mod bad_input;
+mod containers;
 mod golden;
 mod round_trip;
 

@@ -495,6 +495,8 @@ pub mod command_info {
         pub cache: ::core::option::Option<bool>,
         #[prost(string, optional, tag = "5")]
         pub output_file: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(string, optional, tag = "1000")]
+        pub sha256: ::core::option::Option<::prost::alloc::string::String>,
     }
 impl ::prost::Name for Uri {
 const NAME: &'static str = "URI";

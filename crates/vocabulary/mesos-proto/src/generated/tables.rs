@@ -139,6 +139,7 @@ pub(crate) static MESSAGES: &[Message] = &[
         Field { name: "extract", number: 3, label: Optional, kind: Bool, default: Some("true") },
         Field { name: "cache", number: 4, label: Optional, kind: Bool, default: None },
         Field { name: "output_file", number: 5, label: Optional, kind: String, default: None },
+        Field { name: "sha256", number: 1000, label: Optional, kind: String, default: None },
     ] },
     Message { name: "mesos.v1.ContainerID", map_entry: false, fields: &[
         Field { name: "value", number: 1, label: Required, kind: String, default: None },

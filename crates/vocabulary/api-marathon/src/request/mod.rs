@@ -1,13 +1,14 @@
 //! The fields of an app in a request: their types, their old names and those that are refused.
 
-use std::collections::BTreeSet;
+mod artifact;
+mod container;
+mod network;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::Wall;
 
-use crate::app::{
-    Container, Engine, KillSelection, Network, NetworkMode, PortDefinition, UnreachableStrategy,
-    UpgradeStrategy,
-};
+use crate::app::{KillSelection, PortDefinition, UnreachableStrategy, UpgradeStrategy};
 use crate::health::{HealthCheck, HealthCommand, Protocol};
 use crate::id::{AppId, is_segment};
 use crate::read::{At, Reader};
@@ -38,17 +39,21 @@ pub(crate) fn read_app(reader: &mut Reader, app: &At<'_>) -> AppUpdate {
             .map(|ids| ids.into_iter().map(AppId::new).collect()),
         disk: fields.read("disk", |r, at| r.number(at, 0.0, MAX_AMOUNT)),
         executor: fields.read("executor", |r, at| r.string(at)),
+        fetch: fields.read("fetch", |r, at| r.list(at, artifact::artifact)),
         health_checks: fields.read("healthChecks", |r, at| r.list(at, health_check)).map(without_twins),
         instances: fields.read("instances", |r, at| r.int(at, 0, MAX_INSTANCES)),
         labels: fields.read("labels", |r, at| r.map(at, |r, at| r.string(at))),
         max_launch_delay_seconds: fields.read("maxLaunchDelaySeconds", seconds),
+        ip_address: fields.read("ipAddress", network::ip_address),
         mem: fields.read("mem", |r, at| r.number(at, 0.0, MAX_AMOUNT)),
         gpus: fields.read("gpus", seconds),
+        networks: fields.read("networks", |r, at| r.list(at, network::network)),
         ports: fields.read("ports", |r, at| r.list(at, port)),
         port_definitions: fields.read("portDefinitions", |r, at| r.list(at, port_definition)),
         require_ports: fields.read("requirePorts", |r, at| r.boolean(at)),
         task_kill_grace_period_seconds: fields.read("taskKillGracePeriodSeconds", seconds),
         upgrade_strategy: fields.read("upgradeStrategy", upgrade_strategy),
+        uris: fields.read("uris", |r, at| r.list(at, artifact::uri)),
         user: fields.read("user", |r, at| r.string(at)),
         version: fields.read("version", version),
         kill_selection: fields.read("killSelection", kill_selection),
@@ -61,8 +66,7 @@ pub(crate) fn read_app(reader: &mut Reader, app: &At<'_>) -> AppUpdate {
     fields.read("versionInfo", |_, _| Some(()));
     let mut refused = Vec::new();
     update.env = fields.read("env", |r, at| env(r, at, &mut refused));
-    update.networks = fields.read("networks", |r, at| networks(r, at, &mut refused));
-    update.container = fields.read("container", |r, at| container(r, at, &mut refused));
+    update.container = fields.read("container", |r, at| container::container(r, at, &mut refused));
     for (name, why) in NOT_SUPPORTED {
         if let Some(at) = app.member(name) {
             fields.given += 1;
@@ -77,17 +81,12 @@ pub(crate) fn read_app(reader: &mut Reader, app: &At<'_>) -> AppUpdate {
 }
 
 /// Fields whose feature does not exist here, and what can be done instead.
-const NOT_SUPPORTED: [(&str, &str); 9] = [
+const NOT_SUPPORTED: [(&str, &str); 6] = [
     ("check", "checks are not supported yet; supported are healthChecks"),
     (
         "executorResources",
         "resources of the executor cannot be chosen yet; supported is leaving this field out",
     ),
-    (
-        "fetch",
-        "artifacts are not fetched yet; supported is an empty list, and cmd may download what it needs",
-    ),
-    ("ipAddress", "container networks are not supported yet; supported are networks of mode host"),
     (
         "readinessChecks",
         "readiness checks are not supported yet; supported are an empty list, and healthChecks",
@@ -98,7 +97,6 @@ const NOT_SUPPORTED: [(&str, &str); 9] = [
         "limits above cpus and mem are not supported yet; supported is leaving this field out",
     ),
     ("secrets", "Feature secrets is not enabled. Enable with --enable_features secrets)"),
-    ("uris", "artifacts are not fetched yet; supported is an empty list, and cmd may download what it needs"),
 ];
 
 /// Reads members of the app and counts those that are there.
@@ -183,13 +181,22 @@ fn unreachable_strategy(reader: &mut Reader, at: &At<'_>) -> Option<UnreachableS
 
 fn port_definition(reader: &mut Reader, at: &At<'_>) -> Option<PortDefinition> {
     let number = at.member("port").map_or(Some(0), |at| port(reader, &at));
-    let labels =
-        at.member("labels").map_or(Some(Default::default()), |at| reader.map(&at, |r, at| r.string(at)));
+    let labels = labels(reader, at);
     let name = at.member("name").map_or(Some(None), |at| port_name(reader, &at).map(Some));
-    let protocols = [("tcp", "tcp"), ("udp", "udp"), ("udp,tcp", "udp,tcp")];
-    let protocol =
-        at.member("protocol").map_or(Some("tcp"), |at| reader.one_of(&at, "NetworkProtocol", &protocols));
-    Some(PortDefinition { port: number?, labels: labels?, name: name?, protocol: protocol?.to_owned() })
+    let protocol = network_protocol(reader, at);
+    Some(PortDefinition { port: number?, labels: labels?, name: name?, protocol: protocol? })
+}
+
+/// The member `labels` of anything.
+fn labels(reader: &mut Reader, of: &At<'_>) -> Option<BTreeMap<String, String>> {
+    of.member("labels").map_or(Some(BTreeMap::new()), |at| reader.map(&at, |r, at| r.string(at)))
+}
+
+/// The member `protocol` of a port.
+fn network_protocol(reader: &mut Reader, of: &At<'_>) -> Option<String> {
+    let all = [("tcp", "tcp"), ("udp", "udp"), ("udp,tcp", "udp,tcp")];
+    let read = |at: At<'_>| reader.one_of(&at, "NetworkProtocol", &all);
+    of.member("protocol").map_or(Some("tcp"), read).map(str::to_owned)
 }
 
 /// Marathon: RAML type `LegacyName`.
@@ -261,13 +268,10 @@ fn without_twins(checks: Vec<HealthCheck>) -> Vec<HealthCheck> {
     kept
 }
 
+/// Paths of fields whose feature does not exist here, and what is said about them.
 type Refused = Vec<(String, String)>;
 
-fn env(
-    reader: &mut Reader,
-    at: &At<'_>,
-    refused: &mut Refused,
-) -> Option<std::collections::BTreeMap<String, String>> {
+fn env(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<BTreeMap<String, String>> {
     let mut secrets = false;
     let env = reader.map(at, |reader, at| match at.member("secret") {
         Some(secret) => {
@@ -286,50 +290,4 @@ fn env(
         refused.push((at.path.clone(), error.to_owned()));
     }
     env
-}
-
-fn networks(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<Vec<Network>> {
-    let modes = [("container", None), ("container/bridge", None), ("host", Some(NetworkMode::Host))];
-    reader.list(at, |reader, at| {
-        let mode = at.member("mode").map_or(Some(None), |at| reader.one_of(&at, "NetworkMode", &modes))?;
-        let Some(mode) = mode else {
-            let why = "container networks are not supported yet; supported is mode host";
-            refused.push((format!("{}/mode", at.path), why.to_owned()));
-            return Some(Network { mode: NetworkMode::Host });
-        };
-        if at.member("name").is_some_and(|name| !name.is_empty())
-            || at.member("labels").is_some_and(|labels| !labels.is_empty())
-        {
-            refused.push(("/networks".to_owned(), "Host networks may not have names or labels".to_owned()));
-        }
-        Some(Network { mode })
-    })
-}
-
-fn container(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<Container> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Kind {
-        Mesos,
-        Docker,
-    }
-    let kinds = [("DOCKER", Kind::Docker), ("MESOS", Kind::Mesos)];
-    let Some(kind) = at.member("type") else {
-        reader.missing(at, "type");
-        return None;
-    };
-    if reader.one_of(&kind, "EngineType", &kinds)? == Kind::Docker {
-        let why = "container images are not supported yet; supported is type MESOS without an image";
-        refused.push((kind.path, why.to_owned()));
-    }
-    for (name, why) in [
-        ("docker", "container images are not supported yet; supported is leaving this field out"),
-        ("linuxInfo", "is not supported yet; supported is leaving this field out"),
-        ("volumes", "volumes are not supported yet; supported is an empty list"),
-        ("portMappings", "container networks are not supported yet; supported are portDefinitions"),
-    ] {
-        if let Some(member) = at.member(name).filter(|member| !member.is_empty()) {
-            refused.push((member.path, why.to_owned()));
-        }
-    }
-    Some(Container { engine: Engine::Mesos, volumes: [] })
 }

@@ -1,10 +1,14 @@
 //! Whether the content of a request makes an app. Texts and paths are Marathon's, which its users look for.
 
+mod artifact;
+mod container;
+
 use std::collections::BTreeSet;
 
 use crate::app::{AppDefinition, Constraint, Operator, UnreachableStrategy};
 use crate::error::ApiError;
 use crate::health::{HealthCheck, Protocol};
+use crate::normalise::{self, Translated};
 use crate::problems::Problems;
 use crate::update::{AppUpdate, Settings};
 
@@ -12,10 +16,10 @@ use crate::update::{AppUpdate, Settings};
 /// together with a little more.
 pub const MAX_DEFINITION_BYTES: usize = 60 * 1024;
 
-/// Problems that only old forms of fields have.
+/// Problems that only old forms of fields have, or the fields in the new ones.
 ///
-/// Marathon: `AppValidation.validateOldAppAPI`.
-pub(crate) fn old_forms(update: &AppUpdate) -> Result<(), ApiError> {
+/// Marathon: `AppValidation.validateOldAppAPI`, and what its normalisation throws.
+pub(crate) fn old_forms(update: &AppUpdate) -> Result<Translated, ApiError> {
     let mut problems = Problems::default();
     if let Some(ports) = &update.ports {
         problems.check(all_unique(ports.iter().filter(|port| **port != 0)), "/", "ports must be unique");
@@ -24,7 +28,11 @@ pub(crate) fn old_forms(update: &AppUpdate) -> Result<(), ApiError> {
             problems.check(same, "/", "cannot specify both ports and port definitions");
         }
     }
-    problems.or(Some(()), ApiError::invalid_object)
+    container::old_forms(&mut problems, update);
+    container::old_networks(&mut problems, update);
+    artifact::old_form(&mut problems, update);
+    let translated = normalise::translate(update, &mut problems);
+    problems.or(Some(translated), ApiError::invalid_object)
 }
 
 /// Every problem of `app`, which `update` made.
@@ -50,9 +58,12 @@ pub(crate) fn app(
         problems.add(path, why);
     }
     command(&mut problems, app);
+    container::container(&mut problems, app);
+    container::networks(&mut problems, app);
+    artifact::artifacts(&mut problems, &app.fetch);
     ports(&mut problems, app);
     for (index, check) in app.health_checks.iter().enumerate() {
-        health_check(&mut problems, &format!("/healthChecks({index})"), check, app.port_definitions.len());
+        health_check(&mut problems, &format!("/healthChecks({index})"), check, app.ports().count());
     }
     let by_executor = app.health_checks.iter().filter(|check| !check.protocol.is_by_marathon()).count();
     problems.check(by_executor <= 1, "/", "AppDefinition can contain at most one Mesos health check");
@@ -61,7 +72,6 @@ pub(crate) fn app(
             problems.add(format!("/constraints({index})"), problem);
         }
     }
-    networks(&mut problems, app);
     roles(&mut problems, app, settings, current_role);
     strategies(&mut problems, app);
     labels(&mut problems, app);
@@ -76,11 +86,15 @@ fn command(problems: &mut Problems, app: &AppDefinition) {
         "/",
         "must not be an empty string",
     );
+    let (cmd, args) = (app.cmd.is_some(), !app.args.is_empty());
     problems.check(
-        app.cmd.is_some() == app.args.is_empty(),
+        !(cmd && args) && (cmd || args || app.container.is_some()),
         "/",
         "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.",
     );
+    // Marathon takes it, and its tasks fail.
+    let nothing_to_run = !cmd && !args && app.container.is_some() && app.image().is_none();
+    problems.check(!nothing_to_run, "/", "a container without docker.image needs one of 'cmd' or 'args'");
     problems.check(
         matches!(app.executor.as_str(), "" | "//cmd"),
         "/executor",
@@ -94,7 +108,6 @@ fn command(problems: &mut Problems, app: &AppDefinition) {
         "/",
         "Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)",
     );
-    problems.check(app.tty != Some(true), "/tty", "terminals are not supported yet; supported is false");
     let without_nul = |text: &str| !text.contains('\0');
     let nul = "must not contain a NUL character";
     problems.check(app.cmd.as_deref().is_none_or(without_nul), "/cmd", nul);
@@ -110,9 +123,10 @@ fn command(problems: &mut Problems, app: &AppDefinition) {
 }
 
 fn ports(problems: &mut Problems, app: &AppDefinition) {
-    let names = app.port_definitions.iter().filter_map(|definition| definition.name.as_ref());
+    let definitions = || app.port_definitions.iter().flatten();
+    let names = definitions().filter_map(|definition| definition.name.as_ref());
     problems.check(all_unique(names), "/portDefinitions", "Port names must be unique.");
-    let given = app.service_ports().filter(|port| *port != 0);
+    let given = definitions().map(|definition| definition.port).filter(|port| *port != 0);
     problems.check(all_unique(given), "/portDefinitions", "Ports must be unique.");
 }
 
@@ -213,14 +227,6 @@ fn constraint(parts: &[String]) -> Result<Constraint, String> {
         return Err(why.to_owned());
     }
     Ok(Constraint { field: field.clone(), operator, value: value.cloned() })
-}
-
-fn networks(problems: &mut Problems, app: &AppDefinition) {
-    problems.check(
-        app.networks.len() <= 1,
-        "/networks",
-        "May specify a single host network, single bridge network, or else 1-to-n container networks",
-    );
 }
 
 fn roles(problems: &mut Problems, app: &AppDefinition, settings: &Settings, current_role: Option<&str>) {
