@@ -24,8 +24,18 @@
 
 mod compression;
 mod error;
+mod meta;
+mod name;
 mod options;
+mod read_ahead;
+mod replace;
+mod tar;
+mod tree;
+mod unpack;
 
 pub use compression::{Compression, Decoder, Detected};
 pub use error::{Error, Refusal};
+pub use meta::EntryKind;
 pub use options::{Limits, Options, Ownership, Unpacked, Whiteouts};
+pub use read_ahead::ReadAhead;
+pub use unpack::{TarEntry, tar_entries, unpack_tar};

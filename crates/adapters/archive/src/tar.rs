@@ -1,0 +1,8 @@
+//! The tar format: v7, ustar, PAX, GNU, with links, devices, attributes and holes.
+
+mod header;
+mod pax;
+mod reader;
+mod sparse;
+
+pub(crate) use reader::{Entry, Reader};
