@@ -1,12 +1,15 @@
 //! Requests to the cluster.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http_kit::{Address, Body, ClientConfig, HeaderValue, Method, Request, Response, Timeouts, Uri, header};
 use serde_json::Value;
 
-use crate::context::{Cluster, Source};
+use web_client::{Call, Config, Url, WebClient};
+
+use crate::context::{Cluster, Source, Tls};
 use crate::{Answer, Error, output};
 
 /// How long a connection may take to be opened. dcos-cli: `DialTimeout`.
@@ -14,11 +17,13 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// The largest answer that is read whole.
 const LIMIT: usize = 256 << 20;
 
+/// How long a stream over TLS may pause: those that follow something are silent for long.
+const PAUSE: Duration = Duration::from_secs(24 * 3600);
+
 /// A client of one cluster. Paths are below the cluster's URL and start with a slash.
 #[derive(Debug)]
 pub(crate) struct Client {
-    http: http_kit::Client,
-    address: Address,
+    transport: Transport,
     /// What the URL has before the path: nothing, mostly.
     prefix: String,
     host: HeaderValue,
@@ -28,23 +33,34 @@ pub(crate) struct Client {
     cluster: Cluster,
 }
 
+/// How requests get to the cluster.
+enum Transport {
+    /// Over HTTP to an address that needs no name service, over kept connections.
+    Plain(http_kit::Client, Address),
+    /// To a host with a name, by a proxy, or over TLS.
+    Web(WebClient, Url),
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Transport::Plain(_, address) => write!(f, "Plain({address})"),
+            Transport::Web(_, url) => write!(f, "Web({url})"),
+        }
+    }
+}
+
 impl Client {
     /// A client of that cluster.
     pub(crate) fn new(cluster: &Cluster, verbosity: u8) -> Result<Client, Error> {
         let wrong = |problem: &str| {
-            Error::new(format!("'{}' is no URL of a cluster: {problem}", cluster.url))
-                .hint("Allowed is one like http://127.0.0.1 or https://dcos.example.com; `dcos cluster setup <url>` takes it.")
+            Error::new(format!("'{}' is no URL of a cluster: {problem}", cluster.url)).hint(
+                "Allowed is one like http://127.0.0.1 or https://dcos.example.com; `dcos cluster setup <url>` takes it.",
+            )
         };
-        let uri: Uri = cluster.url.parse().map_err(|_| wrong("it cannot be read"))?;
-        let host = uri.host().ok_or_else(|| wrong("it has no host"))?;
-        let port = match (uri.scheme_str(), uri.port_u16()) {
-            (Some("http"), port) => port.unwrap_or(80),
-            (Some("https"), _) => return Err(wrong("https is not supported by this build")),
-            _ => return Err(wrong("it has no scheme")),
-        };
-        let ip = address(host).ok_or_else(|| wrong("its host is neither an IP address nor localhost"))?;
-        let authority = uri.authority().expect("it has a host").as_str();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let url: Url = cluster.url.parse().map_err(|error| wrong(&format!("{error}")))?;
+        let host = url.authority();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         let authorization = cluster.token.as_ref().map(|token| {
             let mut value = HeaderValue::from_str(&format!("token={token}")).map_err(|_| {
                 Error::new("the token has characters that no token has").hint("Run `dcos auth login`.")
@@ -52,10 +68,16 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, Error>(value)
         });
+        let transport = match address(url.host()).filter(|_| !url.is_https()) {
+            Some(ip) => Transport::Plain(
+                http_kit::Client::new(ClientConfig::default()),
+                Address::Tcp(SocketAddr::new(ip, url.port())),
+            ),
+            None => Transport::Web(web(cluster)?, url.clone()),
+        };
         Ok(Client {
-            http: http_kit::Client::new(ClientConfig::default()),
-            address: Address::Tcp(SocketAddr::new(ip, port)),
-            prefix: uri.path().trim_end_matches('/').to_owned(),
+            transport,
+            prefix: url.path().trim_end_matches('/').to_owned(),
             host: HeaderValue::from_str(host).map_err(|_| wrong("its host cannot be read"))?,
             authorization: authorization.transpose()?,
             timeout: cluster.timeout,
@@ -110,7 +132,7 @@ impl Client {
         let asked = format!("{} {}", request.method(), request.uri());
         let (head, body) = self.send(request).await?.into_parts();
         let body = body.read_within(LIMIT, self.timeout).await;
-        let body = body.map_err(|error| self.broke(&asked, &error))?;
+        let body = body.map_err(|error| self.broke(&asked, &chain(&error)))?;
         if self.verbosity > 1 {
             output::say(&String::from_utf8_lossy(&body));
         }
@@ -134,17 +156,51 @@ impl Client {
         if self.verbosity > 0 {
             output::say(&format!("{asked} ({})", self.cluster.url));
         }
-        let timeouts = Timeouts { connect: CONNECT, response_head: Some(self.timeout) };
-        let sent = self.http.send(&self.address, request, timeouts).await;
-        let response = sent.map_err(|error| self.unreachable(&error))?;
+        let response = match &self.transport {
+            Transport::Plain(client, address) => {
+                let timeouts = Timeouts { connect: CONNECT, response_head: Some(self.timeout) };
+                let sent = client.send(address, request, timeouts).await;
+                sent.map_err(|error| self.unreachable(&chain(&error)))?
+            }
+            Transport::Web(client, url) => self.send_web(client, url, request).await?,
+        };
         if self.verbosity > 0 {
             output::say(&format!("{asked}: {}", response.status()));
         }
         Ok(response)
     }
 
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
-        let reason = chain(error);
+    async fn send_web(&self, client: &WebClient, url: &Url, request: Request) -> Result<Response, Error> {
+        let (head, body) = request.into_parts();
+        if !body.is_in_memory() {
+            return Err(Error::new("this command cannot send a stream to a cluster by a name or over https")
+                .hint("Use the cluster's address: `dcos cluster setup http://<ip>`."));
+        }
+        let body = body.read(LIMIT).await.expect("it is in memory, and shorter than a command line");
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let url = url.join(path).map_err(|error| Error::new(error.to_string()))?;
+        let call = Call { method: head.method, url, headers: head.headers, body };
+        let answer = client.send(call).await.map_err(|error| self.unreachable(&error.to_string()))?;
+        let (sender, body) = Body::channel(4);
+        let mut response = Response::new(body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        let mut download = answer.body;
+        tokio::spawn(async move {
+            while let Some(piece) = download.next().await {
+                let sent = match piece {
+                    Ok(bytes) => sender.send(bytes).await,
+                    Err(error) => return sender.abort(error.to_string()),
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(response)
+    }
+
+    fn unreachable(&self, reason: &str) -> Error {
         let what = format!("the cluster at {} does not answer: {reason}", self.cluster.url);
         Error::new(what).hint(match &self.cluster.source {
             Source::Local { dir } => format!("Is it still running? Start it again with: dcos up --dir {}", dir.display()),
@@ -153,11 +209,31 @@ impl Client {
         })
     }
 
-    fn broke(&self, asked: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-        let what = format!("the answer to {asked} broke off: {}", chain(error));
+    fn broke(&self, asked: &str, reason: &str) -> Error {
+        let what = format!("the answer to {asked} of {} broke off: {reason}", self.cluster.url);
         Error::new(what)
             .hint("Try it again; `core.timeout` (dcos config set) says how long an answer may take.")
     }
+}
+
+/// A client for a cluster that is not reached by an address alone.
+fn web(cluster: &Cluster) -> Result<WebClient, Error> {
+    let mut config = Config::from_environment();
+    config.connect_timeout = CONNECT;
+    config.head_timeout = cluster.timeout;
+    config.stall_timeout = PAUSE;
+    config.user_agent = concat!("dcos-cli/", env!("CARGO_PKG_VERSION")).to_owned();
+    match &cluster.tls {
+        Tls::System => {}
+        Tls::Bundle(path) => config.extra_roots.push(path.clone()),
+        Tls::Unchecked if !cluster.url.starts_with("https://") => {}
+        Tls::Unchecked => {
+            return Err(Error::new("core.ssl_verify is false, and certificates are always checked here").hint(
+                "Name the file with the cluster's CA certificate: dcos config set core.ssl_verify <file>. The cluster serves it at /ca/dcos-ca.crt.",
+            ));
+        }
+    }
+    Ok(WebClient::new(config))
 }
 
 /// The IP address of a host that needs no name service.

@@ -16,10 +16,24 @@ pub(crate) struct Cluster {
     pub(crate) url: String,
     /// What shows who the user is.
     pub(crate) token: Option<String>,
+    /// Which certificates are trusted.
+    pub(crate) tls: Tls,
     /// How long it may take to begin an answer.
     pub(crate) timeout: Duration,
     /// How it was found.
     pub(crate) source: Source,
+}
+
+/// Which certificates of a cluster are trusted (`core.ssl_verify`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// Those that the system trusts.
+    #[default]
+    System,
+    /// Those of this file, too.
+    Bundle(PathBuf),
+    /// Any; which is refused, but for clusters that have none.
+    Unchecked,
 }
 
 /// How a cluster was found.
@@ -60,7 +74,8 @@ impl Context {
         if let Some(url) = self.variable("DCOS_URL") {
             let url = url.trim_end_matches('/').to_owned();
             let token = self.variable("DCOS_ACS_TOKEN");
-            return Ok(Cluster { url, token, timeout: TIMEOUT, source: Source::Environment });
+            let source = Source::Environment;
+            return Ok(Cluster { url, token, tls: Tls::System, timeout: TIMEOUT, source });
         }
         let named = self.variable("DCOS_CLUSTER").map(PathBuf::from).filter(|path| path.is_absolute());
         if let Some(local) = named.and_then(|dir| Local::of(&dir)) {

@@ -9,7 +9,7 @@
 //! Deliberately absent: plug-ins (all commands are in this program), and any rule of Mesos or Marathon
 //! that a server knows better.
 
-#![allow(dead_code, unused_imports, reason = "the frame lands before what uses it")]
+#![allow(dead_code, reason = "the frame lands before all that uses it")]
 
 mod answer;
 mod client;

@@ -7,7 +7,7 @@ use host::PortLeases;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::context::{Cluster, Source};
+use crate::context::{Cluster, Source, Tls};
 
 /// The record of a cluster in its directory.
 const RECORD: &str = "cluster.json";
@@ -59,7 +59,8 @@ impl Local {
     pub(crate) fn cluster(self) -> Result<Cluster, Error> {
         let token = self.auth.then(|| token(&self.dir.join("token"))).transpose()?;
         let Local { dir, url, .. } = self;
-        Ok(Cluster { url, token, timeout: TIMEOUT, source: Source::Local { dir } })
+        let source = Source::Local { dir };
+        Ok(Cluster { url, token, tls: Tls::System, timeout: TIMEOUT, source })
     }
 }
 
