@@ -54,9 +54,9 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Orders the rows by their first cells.
+    /// Orders the rows by their first cells; those with equal ones stay in their order.
     pub(crate) fn sort(&mut self) {
-        self.rows.sort();
+        self.rows.sort_by(|one, other| one[0].cmp(&other[0]));
     }
 
     /// Prints it, within the width of the terminal if stdout is one.

@@ -176,7 +176,7 @@ mod tests {
         };
         assert_eq!(
             table(&[task("a.2", &[true, false]), task("a.1", &[])]).render(None),
-            "  APP  HEALTHY  STARTED    HOST      ID   ROLE\n\
+            "  APP  HEALTHY  STARTED    HOST     ID   ROLE\n\
              \u{20} /a   False    N/A      127.0.0.2  a.2  *\n\
              \u{20} /a   True     N/A      127.0.0.2  a.1  *\n"
         );
