@@ -13,6 +13,7 @@ fn placed(host: &str, rack: &str) -> Placement {
         staged_at: Wall(0),
         started_at: None,
         ip_addresses: Vec::new(),
+        progress: None,
     }
 }
 

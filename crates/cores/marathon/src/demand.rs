@@ -115,6 +115,7 @@ impl Marathon {
             staged_at: now.wall,
             started_at: None,
             ip_addresses: Vec::new(),
+            progress: None,
         });
         let info = task::info(wanted, &instance.task_id(), offer, found);
         app.scheduled.remove(id);

@@ -59,6 +59,25 @@ pub struct Placement {
     pub started_at: Option<Wall>,
     /// Addresses that the executor told.
     pub ip_addresses: Vec<IpAddress>,
+    /// How far its preparation is, until it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// What the agent last told about a task that it prepares: "Pulling image busybox: 12 of 40 MiB".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The agent's words, shortened; empty once it has nothing more to say.
+    pub message: String,
+    /// When they last changed: a task that makes progress is not overdue.
+    pub at: Wall,
+}
+
+impl Placement {
+    /// What is being prepared, if anything is told about it.
+    pub(crate) fn preparation(&self) -> Option<&str> {
+        self.progress.as_ref().map(|progress| progress.message.as_str()).filter(|message| !message.is_empty())
+    }
 }
 
 /// A kill under way: when it is sent next.

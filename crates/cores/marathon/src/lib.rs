@@ -61,7 +61,7 @@ pub use effect::{Answer, Effect, Probe, Refusal, Seq};
 pub use framework::subscribe_call;
 pub use id::InstanceId;
 pub use input::{Caller, Command, HealthResult, Input, ReqId};
-pub use instance::{Instance, Placement};
+pub use instance::{Instance, Placement, Progress};
 pub use machine::Marathon;
 pub use plan::{Action, Plan};
 pub use record::{DeploymentRecord, Key, Record, Write};

@@ -1,7 +1,9 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use api_marathon::{
-    ActionInfo, AppDefinition, AppId, Counts, Delay, DeploymentStepInfo, QueueItem, Task, TaskFailure,
+    ActionInfo, AppDefinition, AppId, Counts, Delay, DeploymentStepInfo, Preparing, QueueItem, Task,
+    TaskFailure,
 };
 use base::{Now, TaskId, Wall};
 use mesos_proto::v1::scheduler::Call;
@@ -15,6 +17,7 @@ use crate::health::CheckState;
 use crate::id::InstanceId;
 use crate::instance::Instance;
 use crate::machine::Marathon;
+use crate::queue::Waiting;
 
 /// What the API shows. It is the newest state, which may not be durable yet.
 impl Marathon {
@@ -99,6 +102,7 @@ impl Marathon {
             service_ports: definition.iter().flat_map(|app| app.service_ports()).collect(),
             slave_id: Some(placement.agent_id.to_string()),
             state: instance.condition.task_state().to_owned(),
+            message: placement.preparation().map(str::to_owned),
             staged_at: Some(placement.staged_at),
             started_at: placement.started_at,
             version: Some(instance.version),
@@ -159,10 +163,14 @@ impl Marathon {
         all.iter().map(view).collect()
     }
 
-    /// The apps that wait for instances to be launched, and why they wait.
+    /// The apps that wait for instances to be launched, and why they wait. Also those that wait for nothing but the
+    /// preparation of their tasks, if the agents tell how far it is.
     pub fn queue(&self, now: Now, with_unused_offers: bool) -> Vec<QueueItem> {
         let item = |(id, app): (&AppId, &App)| {
-            let waiting = app.waiting.as_ref()?;
+            let preparing: Vec<Preparing> = app.instances.values().filter_map(preparing).collect();
+            let began = || Some(Waiting::begun(preparing.iter().map(|task| task.since).min()?));
+            let waiting =
+                app.waiting.as_ref().map_or_else(|| began().map(Cow::Owned), |it| Some(Cow::Borrowed(it)))?;
             let wanted = self.effective(id)?;
             let until = app.backoff.and_then(|backoff| backoff.waits_until(&wanted, now.mono));
             let left = until.map(|until| until.since(now.mono));
@@ -177,6 +185,7 @@ impl Marathon {
                 processed_offers_summary: waiting.summary(),
                 last_unused_offers: with_unused_offers.then(|| waiting.last_unused_offers()),
                 last_task_failure: app.failure.clone(),
+                preparing,
                 app: wanted,
             })
         };
@@ -193,4 +202,15 @@ impl Marathon {
         let has_checks = self.definition_of(id).is_some_and(|app| !app.health_checks.is_empty());
         self.instance(id).is_some_and(|it| it.goal == Goal::Running && it.is_serving(has_checks))
     }
+}
+
+/// What the queue shows of a task that is being prepared.
+fn preparing(instance: &Instance) -> Option<Preparing> {
+    let placement = instance.placement.as_ref()?;
+    Some(Preparing {
+        task_id: instance.task_id().to_string(),
+        host: placement.host.clone(),
+        message: placement.preparation()?.to_owned(),
+        since: placement.staged_at,
+    })
 }

@@ -9,9 +9,13 @@ use crate::condition::{Condition, Goal};
 use crate::effect::Effect;
 use crate::framework;
 use crate::id::InstanceId;
+use crate::instance::Progress;
 use crate::machine::Marathon;
 use crate::record::{Key, Record};
 use crate::timer::Timer;
+
+/// Characters kept of what an agent tells about a task that it prepares.
+const MAX_PROGRESS: usize = 512;
 
 /// Characters kept of the message of a failed task, which its executor may have made as long as it likes: records have
 /// to be small.
@@ -79,6 +83,9 @@ impl Marathon {
                 if condition == Condition::Running {
                     placement.started_at.get_or_insert(now.wall);
                 }
+                if !condition.is_on_the_way() {
+                    placement.progress = None;
+                }
                 let addresses = ip_addresses(status);
                 if !addresses.is_empty() {
                     placement.ip_addresses = addresses;
@@ -92,6 +99,9 @@ impl Marathon {
                 self.on_kill_due(now, id);
             }
         }
+        if !stale {
+            self.on_progress(now, id, status, before == condition);
+        }
         if is_answer {
             self.kill_again(now, id);
         }
@@ -100,6 +110,27 @@ impl Marathon {
             if let Some(healthy) = status.healthy {
                 self.on_executor_health(now, id, healthy, status.message.as_deref().unwrap_or(""));
             }
+        }
+    }
+
+    /// An agent tells how far it is with a task: in further statuses of the same state, but for the message.
+    fn on_progress(&mut self, now: Now, id: &InstanceId, status: &TaskStatus, is_news: bool) {
+        let reconciled = status.reason == Some(task_status::Reason::Reconciliation as i32);
+        let Some(instance) = self.instance_mut(id).filter(|it| it.condition.is_on_the_way() && !reconciled)
+        else {
+            return;
+        };
+        let Some(placement) = instance.placement.as_mut() else { return };
+        let words = status.message.as_deref().unwrap_or_default();
+        let before = placement.progress.as_ref().map_or("", |progress| progress.message.as_str());
+        let message: String = words.chars().take(MAX_PROGRESS).collect();
+        if before == message {
+            return;
+        }
+        placement.progress = Some(Progress { message, at: now.wall });
+        self.persist_instance(id);
+        if is_news {
+            self.status_updated(now, id, status);
         }
     }
 
@@ -258,8 +289,9 @@ impl Marathon {
     }
 
     /// A task was launched and does not run after a while: the master is asked for it, and in the end it is killed.
+    /// The time counts from the last progress that its agent told.
     ///
-    /// Marathon: `OverdueInstancesActor`.
+    /// Marathon: `OverdueInstancesActor`, which counts from the launch.
     pub(crate) fn on_launch_overdue(&mut self, now: Now, id: &InstanceId) {
         let (confirm, launch) = (self.config.launch_confirm_timeout, self.config.launch_timeout);
         let connected = self.mesos.connected;
@@ -267,8 +299,16 @@ impl Marathon {
             return;
         };
         let Some(placement) = &instance.placement else { return };
-        let waited = now.wall.since(placement.staged_at);
+        let heard = placement.progress.as_ref().map_or(placement.staged_at, |progress| progress.at);
+        let waited = now.wall.since(heard.max(placement.staged_at));
         if waited >= launch {
+            let last = placement.preparation().map(|message| format!("; last heard: {message}"));
+            let message = format!(
+                "Task was killed since it did not run within {} s{}",
+                launch.as_secs(),
+                last.unwrap_or_default()
+            );
+            self.put_failure(now, id, "TASK_KILLED", message);
             return self.kill(now, id);
         }
         if connected && instance.condition == Condition::Provisioned {

@@ -50,7 +50,7 @@ pub use info::{
     TaskStats, TaskStatsByVersion, VersionList,
 };
 pub use network::{MESOS_BRIDGE, Network, NetworkMode};
-pub use queue::{Delay, Funnel, ProcessedOffers, Queue, QueueItem, UnusedOffer};
+pub use queue::{Delay, Funnel, Preparing, ProcessedOffers, Queue, QueueItem, UnusedOffer};
 pub use task::{Health, IpAddress, Task, TaskFailure, TaskList, TaskSingle};
 pub use update::{AppUpdate, Settings};
 pub use validate::MAX_DEFINITION_BYTES;

@@ -38,8 +38,26 @@ pub struct QueueItem {
     /// How its last task failed, which is what a delay comes from. Marathon shows it with the app only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_task_failure: Option<TaskFailure>,
+    /// Its launched tasks that their agents prepare. Marathon shows nothing of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preparing: Vec<Preparing>,
     /// The app.
     pub app: Arc<AppDefinition>,
+}
+
+/// A launched task whose agent fetches or pulls something for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preparing {
+    /// The task.
+    pub task_id: String,
+    /// Hostname of its agent.
+    pub host: String,
+    /// How far the agent is.
+    pub message: String,
+    /// When it was launched.
+    #[serde(with = "iso")]
+    pub since: Wall,
 }
 
 /// The delay of an app in the queue.

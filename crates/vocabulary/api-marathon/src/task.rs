@@ -29,6 +29,9 @@ pub struct Task {
     pub slave_id: Option<String>,
     /// `TASK_RUNNING` and so on.
     pub state: String,
+    /// How far its agent is with preparing it, such as "Pulling image busybox: 12 of 40 MiB". Not in Marathon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// When it was launched.
     #[serde(with = "iso::optional", skip_serializing_if = "Option::is_none")]
     pub staged_at: Option<Wall>,

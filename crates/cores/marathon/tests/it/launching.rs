@@ -172,6 +172,79 @@ fn what_never_starts_is_killed() {
 }
 
 #[test]
+fn progress_is_shown_and_delays_the_end() {
+    let mut world = World::new(1);
+    world.put(app("/web", 1));
+    world.offer();
+    let task = world.alive("/web")[0].clone();
+    world.told();
+    let mut pull = |world: &mut World, mib: u32| {
+        let message = format!("Pulling image busybox: {mib} of 40 MiB");
+        world.mesos.update(&task, TaskState::TaskStarting, &message);
+        world.deliver();
+        assert_eq!(world.told().iter().filter(|kind| **kind == "status_update_event").count(), 1);
+        let shown = &world.marathon.tasks(&id("/web"))[0];
+        assert_eq!((shown.state.as_str(), shown.message.as_ref()), ("TASK_STARTING", Some(&message)));
+        let queue = world.marathon.queue(world.now, false);
+        assert_eq!((queue[0].count, queue[0].preparing[0].message.as_str()), (0, message.as_str()));
+    };
+    for mib in 1..=3 {
+        pull(&mut world, mib);
+        world.pass(Duration::from_secs(200));
+    }
+    assert_eq!(world.alive("/web"), [task.clone()], "ten minutes of progress are no reason to end it");
+    // A restart of Marathon forgets nothing of it.
+    world.crash();
+    world.deliver();
+    assert!(world.marathon.tasks(&id("/web"))[0].message.is_some());
+    // The same again is no progress.
+    world.mesos.update(&task, TaskState::TaskStarting, "Pulling image busybox: 3 of 40 MiB");
+    world.deliver();
+    world.pass(Duration::from_secs(120));
+    assert!(!world.alive("/web").contains(&task));
+    let failure = world.marathon.last_task_failure(&id("/web")).expect("a failure");
+    let message =
+        "Task was killed since it did not run within 300 s; last heard: Pulling image busybox: 3 of 40 MiB";
+    assert_eq!((failure.message.as_str(), failure.state.as_str()), (message, "TASK_KILLED"));
+    world.settle();
+    assert_eq!(world.running("/web").len(), 1);
+    assert_eq!(world.marathon.tasks(&id("/web"))[0].message, None);
+    assert!(world.marathon.queue(world.now, false).is_empty());
+}
+
+#[test]
+fn an_executor_that_starts_after_a_long_pull_has_its_time() {
+    let mut world = World::new(1);
+    world.put(app("/web", 1));
+    world.offer();
+    let task = world.alive("/web")[0].clone();
+    world.mesos.update(&task, TaskState::TaskStarting, "Pulling image busybox: 39 of 40 MiB");
+    world.deliver();
+    world.pass(Duration::from_secs(290));
+    world.mesos.update(&task, TaskState::TaskStarting, "");
+    world.deliver();
+    assert_eq!(world.marathon.tasks(&id("/web"))[0].message, None);
+    world.pass(Duration::from_secs(290));
+    assert_eq!(world.alive("/web"), [task]);
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_a_failure_with_a_delay() {
+    let mut world = World::new(1);
+    world.put(app("/web", 1));
+    world.offer();
+    let task = world.alive("/web")[0].clone();
+    let reason = "Failed to pull image registry/none:1: manifest unknown";
+    world.mesos.update(&task, TaskState::TaskFailed, reason);
+    world.deliver();
+    let failure = world.marathon.last_task_failure(&id("/web")).expect("a failure");
+    assert_eq!((failure.message.as_str(), failure.state.as_str()), (reason, "TASK_FAILED"));
+    let queue = world.marathon.queue(world.now, false);
+    assert!(!queue[0].delay.overdue && queue[0].delay.time_left_seconds > 0, "{:?}", queue[0].delay);
+    assert_eq!(queue[0].last_task_failure.as_ref(), Some(failure));
+}
+
+#[test]
 fn rescinded_offers_lose_nothing() {
     let mut world = World::new(1);
     world.put(app("/web", 2));

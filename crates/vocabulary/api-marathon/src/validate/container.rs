@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use api_mesos::docker_parameters::DockerParameters;
+
 use crate::app::AppDefinition;
 use crate::container::{Container, DockerContainer, Engine, PortMapping};
 use crate::network::{Network, NetworkMode};
@@ -71,6 +73,12 @@ fn image(problems: &mut Problems, docker: &DockerContainer, engine: Engine) {
         // Marathon drops it without a word.
         let why = "only supported with container type DOCKER; supported with type MESOS is false";
         problems.check(!docker.privileged, "/container/docker/privileged", why);
+        return;
+    }
+    for (index, parameter) in docker.parameters.iter().enumerate() {
+        if let Err(error) = DockerParameters::parse([(parameter.key.as_str(), parameter.value.as_str())]) {
+            problems.add(format!("/container/docker/parameters({index})"), error.to_string());
+        }
     }
 }
 

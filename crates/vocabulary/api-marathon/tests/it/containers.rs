@@ -332,6 +332,12 @@ fn wrong_contents_of_containers() {
         content(json!({"container": {"type": "MESOS", "docker": docker}}), path, error);
     };
     content(json!({"container": {"type": "DOCKER"}}), "/container/docker", "not defined");
+    let meaningless = json!([{"key": "hostname", "value": "web"}, {"key": "publish", "value": "80:80"}]);
+    docker(
+        json!({"image": "i", "parameters": meaningless}),
+        "/container/docker/parameters(1)",
+        "docker parameter 'publish' has no meaning here; say it with 'portMappings'",
+    );
     docker(
         json!({"image": "a b"}),
         "/container/docker/image",
