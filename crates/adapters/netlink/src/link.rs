@@ -29,6 +29,10 @@ const NAMESPACE_FD: u16 = 28;
 // Of LINK_INFO.
 const KIND: u16 = 1;
 const DATA: u16 = 2;
+const PORT_KIND: u16 = 4;
+const PORT_DATA: u16 = 5;
+/// Of PORT_DATA of a bridge: whether a frame may go out where it came in.
+const HAIRPIN: u16 = 4;
 /// Of DATA of a veth: its other end.
 const PEER: u16 = 1;
 /// Of AF_SPEC for IPv4: a list of settings.
@@ -130,7 +134,7 @@ pub(crate) fn configure_bridge(
 }
 
 /// Makes a pair of interfaces: `name` here, a port of the bridge `master`; and `eth0` in `namespace`, with
-/// the hardware address. Both are on.
+/// the hardware address, which is off yet.
 pub(crate) fn make_pair(
     socket: &mut Socket,
     name: &str,
@@ -148,7 +152,8 @@ pub(crate) fn make_pair(
             body.text(KIND, "veth");
             body.nested(DATA, |body| {
                 body.nested(PEER, |body| {
-                    interface(body, 0, UP);
+                    // It cannot be turned on before it has its other end.
+                    interface(body, 0, 0);
                     body.text(NAME, "eth0");
                     body.attribute(HARDWARE_ADDRESS, &hardware);
                     body.number(NAMESPACE_FD, namespace.as_raw_fd() as u32);
@@ -156,11 +161,21 @@ pub(crate) fn make_pair(
             });
         });
     });
+    // Where bridges ask packet filters (br_netfilter, which docker turns on), a container that asks itself by
+    // a mapped port does not come by the host's routing.
+    messages.add(NEW_LINK, acknowledged(0), format!("let {name} send back what came from it"), |body| {
+        interface(body, 0, UP);
+        body.text(NAME, name);
+        body.nested(LINK_INFO, |body| {
+            body.text(PORT_KIND, "bridge");
+            body.nested(PORT_DATA, |body| body.attribute(HAIRPIN, &[1]));
+        });
+    });
     socket.request(messages)
 }
 
-/// Turns on the loopback interface of the socket's namespace, and gives its `eth0` an address and the
-/// default route.
+/// Turns on the loopback interface of the socket's namespace and its `eth0`, with an address and the default
+/// route.
 pub(crate) fn configure_container(
     socket: &mut Socket,
     ip: Ipv4Addr,
@@ -173,6 +188,8 @@ pub(crate) fn configure_container(
         interface(body, 1, UP);
     });
     add_address(&mut messages, index, ip, prefix);
+    messages
+        .add(NEW_LINK, acknowledged(0), "turn on the container's eth0", |body| interface(body, index, UP));
     messages.add(NEW_ROUTE, acknowledged(CREATE | EXCLUSIVE), "set the container's default route", |body| {
         // The main table; set by the administrator; to everywhere; a gateway.
         body.fixed(&[AF_INET, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0]);

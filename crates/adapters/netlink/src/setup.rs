@@ -110,6 +110,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn filters_of_others_that_drop_are_found() {
+        if !host::is_root() {
+            eprintln!("SKIP packet filters: needs root");
+            return;
+        }
+        let found = crate::namespace::in_empty(|_| {
+            let rules = "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; } ; \
+                         chain INPUT { type filter hook input priority 0; policy drop; } ; chain free { } ; } ; \
+                         table inet other { chain fine { type filter hook forward priority 0; } ; } ; \
+                         table ip6 six { chain drops { type filter hook forward priority 0; policy drop; } ; }";
+            let done = std::process::Command::new("nft").arg(rules).status()?;
+            assert!(done.success());
+            Ok(nft::dropping_forward_chains(&mut Socket::netfilter()?).unwrap())
+        });
+        assert_eq!(found.unwrap(), ["filter FORWARD"]);
+    }
+
+    #[test]
     fn subnets_that_others_use_are_not_taken() {
         let subnet = Subnet::of(Ipv4Addr::new(172, 31, 254, 0));
         let link = |index, name: &str, master, kind: &str| Link {
