@@ -32,6 +32,7 @@ mod replace;
 mod tar;
 mod tree;
 mod unpack;
+mod zip;
 
 pub use compression::{Compression, Decoder, Detected};
 pub use error::{Error, Refusal};
@@ -39,3 +40,4 @@ pub use meta::EntryKind;
 pub use options::{Limits, Options, Ownership, Unpacked, Whiteouts};
 pub use read_ahead::ReadAhead;
 pub use unpack::{TarEntry, tar_entries, unpack_tar};
+pub use zip::unpack_zip;
