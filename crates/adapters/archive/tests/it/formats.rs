@@ -184,8 +184,13 @@ fn bad_zips() {
     let whole = file("a");
     check(
         "cut",
-        &whole[..whole.len() - 3],
+        &whole[..whole.len() - 30],
         Err("not a valid archive at byte 0: not a zip, or cut at its end"),
+    );
+    check(
+        "cut late",
+        &whole[..whole.len() - 3],
+        Err("the archive ends in the middle of the directory of the zip"),
     );
     check(
         "checksum",
