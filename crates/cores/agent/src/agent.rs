@@ -107,8 +107,11 @@ impl Agent {
                     out.push(Effect::ExecutorMessage { framework_id, executor_id, data });
                 }
             }
-            Input::ContainerLaunched { container_id, process } => {
-                self.container_launched(&container_id, process, out)
+            Input::ContainerPreparing { container_id, message } => {
+                self.container_preparing(&container_id, &message);
+            }
+            Input::ContainerLaunched { container_id, process, networks } => {
+                self.container_launched(now, &container_id, process, networks, out);
             }
             Input::ContainerLaunchFailed { container_id, message } => {
                 self.container_launch_failed(now, &container_id, &message, out);
@@ -182,6 +185,7 @@ impl Agent {
         while let Some((at, timer)) = self.timers.pop(now.mono) {
             match timer {
                 Timer::Register(container_id) => self.registration_timeout(&container_id, out),
+                Timer::Progress(container_id) => self.tell_progress(now, &container_id, out),
                 Timer::Reregister => self.reregistration_timeout(out),
                 Timer::Destroy(container_id) => self.destroy_timeout(&container_id, out),
                 Timer::Linger(container_id) => self.linger_timeout(now, &container_id, out),

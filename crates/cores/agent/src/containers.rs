@@ -1,19 +1,27 @@
 //! What became of containers, and letting go of what is over.
 
 use base::{ContainerId, ExecutorId, FrameworkId, Now, TaskId};
-use mesos_proto::v1::TaskState;
 use mesos_proto::v1::task_status::Reason;
+use mesos_proto::v1::{NetworkInfo, TaskState};
 
+use crate::preparation::shortened;
 use crate::status::{self, Cause};
+use crate::timers::Timer;
 use crate::{Agent, Effect, ExecutorState, Process, Record, Run, Termination};
+
+/// The longest text of why a container was not started, in bytes.
+const MAX_FAILURE: usize = 4096;
 
 impl Agent {
     pub(crate) fn container_launched(
         &mut self,
+        now: Now,
         container_id: &ContainerId,
         process: Process,
+        networks: Vec<NetworkInfo>,
         out: &mut Vec<Effect>,
     ) {
+        let at = now.mono + self.config.executor_registration_timeout;
         let Some(executor) = self.executor_in_mut(container_id) else {
             out.push(Effect::Destroy { container_id: container_id.clone() });
             return;
@@ -22,8 +30,12 @@ impl Agent {
             return;
         }
         executor.process = Some(process);
+        executor.networks.clone_from(&networks);
+        executor.preparation = None;
         let run = executor.run.clone();
-        out.push(Effect::Persist(Record::Process { run: run.clone(), process }));
+        out.push(Effect::Persist(Record::Process { run: run.clone(), process, networks }));
+        // From now on: an image may take long to come, and that is not the executor's fault.
+        self.timers.set(at, Timer::Register(container_id.clone()));
         self.deliver(&run.framework_id, &run.executor_id, out);
     }
 
@@ -38,7 +50,7 @@ impl Agent {
         if executor.process.is_some() {
             return;
         }
-        let message = format!("Failed to launch container: {message}");
+        let message = format!("Failed to launch container: {}", shortened(message, MAX_FAILURE));
         executor.decided.get_or_insert(Cause::new(
             TaskState::TaskFailed,
             Reason::ContainerLaunchFailed,

@@ -2,7 +2,7 @@ use base::{AgentId, ContainerId, ExecutorId, FrameworkId};
 use mesos_proto::v1::executor::Event;
 use mesos_proto::v1::{ExecutorInfo, FrameworkInfo, Resource, TaskInfo, TaskState, TaskStatus};
 
-use crate::{ConnectionId, Record, Run};
+use crate::{ConnectionId, ContainerPlan, Record, Run};
 
 /// What the service is to do, in the order given.
 #[derive(Clone, Debug)]
@@ -85,6 +85,8 @@ pub struct Launch {
     pub executor: ExecutorInfo,
     /// The command task, if the executor was made up for it.
     pub task: Option<Box<TaskInfo>>,
+    /// What its container is to be.
+    pub plan: ContainerPlan,
     /// All that its executor and tasks have.
     pub resources: Vec<Resource>,
 }

@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use base::{ContainerId, ExecutorId, FrameworkId, TaskId};
-use mesos_proto::v1::{ExecutorInfo, Resource};
+use mesos_proto::v1::{ExecutorInfo, NetworkInfo, Resource};
 
+use crate::preparation::Preparation;
 use crate::status::Cause;
 use crate::{ConnectionId, Process, Run, TaskRun};
 
@@ -28,6 +29,10 @@ pub struct Executor {
     pub(crate) for_command: bool,
     pub(crate) state: ExecutorState,
     pub(crate) process: Option<Process>,
+    /// Where the container is reached, if not at the agent's address.
+    pub(crate) networks: Vec<NetworkInfo>,
+    /// Until its container runs.
+    pub(crate) preparation: Option<Preparation>,
     pub(crate) connection: Option<ConnectionId>,
     /// Why the agent itself ends it.
     pub(crate) decided: Option<Cause>,
@@ -48,6 +53,8 @@ impl Executor {
             for_command,
             state: ExecutorState::Registering,
             process: None,
+            networks: Vec::new(),
+            preparation: None,
             connection: None,
             decided: None,
             tasks: BTreeMap::new(),
@@ -95,6 +102,11 @@ impl Executor {
     /// Its container's first process, once it is known.
     pub fn process(&self) -> Option<Process> {
         self.process
+    }
+
+    /// The container's networks, unless it is on the host's.
+    pub fn networks(&self) -> &[NetworkInfo] {
+        &self.networks
     }
 
     /// Tasks that wait to be sent to it, in order.

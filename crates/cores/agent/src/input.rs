@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
-use mesos_proto::v1::{ExecutorInfo, FrameworkInfo, KillPolicy, TaskInfo, TaskStatus};
+use mesos_proto::v1::{ExecutorInfo, FrameworkInfo, KillPolicy, NetworkInfo, TaskInfo, TaskStatus};
 
 /// One connection of an executor to the agent, numbered by the service and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,12 +163,21 @@ pub enum Input {
         data: Vec<u8>,
     },
 
+    /// How far the container of an [`crate::Effect::Launch`] is; as often as it changes.
+    ContainerPreparing {
+        /// Which.
+        container_id: ContainerId,
+        /// What is being done, for the task's users.
+        message: String,
+    },
     /// The container of an [`crate::Effect::Launch`] runs.
     ContainerLaunched {
         /// Which.
         container_id: ContainerId,
         /// Its first process.
         process: Process,
+        /// Where it is reached, if not at the agent's address.
+        networks: Vec<NetworkInfo>,
     },
     /// The container of an [`crate::Effect::Launch`] could not be started, and nothing of it is left.
     ContainerLaunchFailed {

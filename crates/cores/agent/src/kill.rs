@@ -86,6 +86,11 @@ impl Agent {
         if !matches!(executor.state, ExecutorState::Registering | ExecutorState::Running) {
             return;
         }
+        if executor.process.is_none() && executor.connection.is_none() {
+            // Nobody is there to be asked: its container is being prepared.
+            let container_id = executor.run.container_id.clone();
+            return self.destroy(&container_id, None, out);
+        }
         executor.state = ExecutorState::Terminating;
         if let Some(connection) = executor.connection {
             out.push(Effect::Send { connection, event: Box::new(shutdown_event()) });

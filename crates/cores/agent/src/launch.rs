@@ -5,8 +5,8 @@ use mesos_proto::v1::executor::{Event, event};
 use mesos_proto::v1::task_status::Reason;
 use mesos_proto::v1::{FrameworkInfo, TaskInfo, TaskState};
 
+use crate::preparation::Preparation;
 use crate::status::Cause;
-use crate::timers::Timer;
 use crate::{
     Agent, Effect, Executor, ExecutorState, Framework, Launch, Record, Run, TaskRun, command, supported,
 };
@@ -24,10 +24,13 @@ impl Agent {
         {
             return;
         }
-        if let Some(message) = supported::refusal(&task) {
-            let cause = Cause::new(TaskState::TaskError, Reason::TaskInvalid, message);
-            return self.end_task(now, &framework_id, &task_id, cause, out);
-        }
+        let plan = match supported::plan(&task) {
+            Ok(plan) => plan,
+            Err(message) => {
+                let cause = Cause::new(TaskState::TaskError, Reason::TaskInvalid, message);
+                return self.end_task(now, &framework_id, &task_id, cause, out);
+            }
+        };
         let (executor, for_command) = command::executor_of(&info, &task, &self.config.executor_program);
         let executor_id = ExecutorId::new(&executor.executor_id.value);
         if let Some(cause) = self.unusable(&framework_id, &executor_id, for_command) {
@@ -55,14 +58,14 @@ impl Agent {
         executor.tasks.insert(task_id.clone(), task);
         executor.queue.push_back(task_id);
         if is_new {
-            let at = now.mono + self.config.executor_registration_timeout;
-            self.timers.set(at, Timer::Register(executor.run.container_id.clone()));
+            executor.preparation = Some(Preparation::new(now.mono));
             out.push(Effect::Launch(Box::new(Launch {
                 agent_id,
                 run: executor.run.clone(),
                 framework: framework.info.clone(),
                 executor: executor.info.clone(),
                 task: launched,
+                plan,
                 resources: executor.resources(),
             })));
         } else {

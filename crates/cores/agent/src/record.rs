@@ -1,5 +1,5 @@
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
-use mesos_proto::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, TaskInfo, TaskStatus};
+use mesos_proto::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus};
 
 use crate::Process;
 
@@ -49,6 +49,8 @@ pub enum Record {
         run: Run,
         /// Its first process.
         process: Process,
+        /// Where it is reached, if not at the agent's address.
+        networks: Vec<NetworkInfo>,
     },
     /// A task that its executor is about to get.
     Task {

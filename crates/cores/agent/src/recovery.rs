@@ -12,6 +12,7 @@ use crate::stream::Stream;
 use crate::timers::{Timer, Timers};
 use crate::{
     Agent, Config, Effect, Executor, ExecutorState, Framework, LogEntry, Process, Record, Run, TaskRun,
+    is_terminal, task,
 };
 
 impl Agent {
@@ -61,9 +62,10 @@ impl Agent {
                 self.containers.insert(run.container_id.clone(), place);
                 framework.executors.insert(run.executor_id.clone(), Executor::new(run, *info, for_command));
             }
-            Record::Process { run, process } => {
+            Record::Process { run, process, networks } => {
                 if let Some(executor) = self.recorded_run(&run) {
                     executor.process = Some(process);
+                    executor.networks = networks;
                 }
             }
             Record::Task { run, info } => self.replay_task(&run, *info),
@@ -129,14 +131,16 @@ impl Agent {
             }
             LogEntry::Update(status) => {
                 stream.receive(&status);
-                let by_executor = status.source() == mesos_proto::v1::task_status::Source::Executor;
+                let by_executor = task::by_executor(&status);
                 let Some(executor) = framework.executor_of_mut(task_id) else { return };
                 executor.served |= by_executor;
                 if let Some(task) = executor.tasks.get_mut(task_id) {
                     task.delivered |= by_executor;
                     task.apply(&status);
                 }
-                executor.queue.retain(|queued| queued != task_id);
+                if by_executor || is_terminal(status.state()) {
+                    executor.queue.retain(|queued| queued != task_id);
+                }
             }
         }
     }
@@ -164,18 +168,24 @@ impl Agent {
             let found = alive.get(&container_id).copied();
             let Some(framework) = self.frameworks.get_mut(&framework_id) else { continue };
             let lost = framework.state_or_lost(TaskState::TaskGone);
+            let dropped = framework.state_or_lost(TaskState::TaskDropped);
             let Some(executor) = framework.executors.get_mut(&executor_id) else { continue };
             match (found, executor.process) {
                 (Some(found), Some(recorded)) if found == recorded && !rebooted => {}
                 // The agent went down between the start and its record.
                 (Some(found), None) if !rebooted => {
                     executor.process = Some(found);
-                    let record = Record::Process { run: executor.run.clone(), process: found };
+                    let (run, networks) = (executor.run.clone(), Vec::new());
+                    let record = Record::Process { run, process: found, networks };
                     out.push(Effect::Persist(record));
                 }
-                _ => {
-                    let cause =
-                        rebooted.then(|| Cause::new(lost, Reason::AgentRestarted, "Agent host rebooted"));
+                (_, recorded) => {
+                    let cause = match recorded {
+                        _ if rebooted => Some((lost, "Agent host rebooted")),
+                        None => Some((dropped, "Agent restarted while the container was being started")),
+                        Some(_) => None,
+                    };
+                    let cause = cause.map(|(state, text)| Cause::new(state, Reason::AgentRestarted, text));
                     self.destroy(&container_id, cause, out);
                 }
             }

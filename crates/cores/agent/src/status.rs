@@ -23,13 +23,19 @@ pub fn is_terminal(state: TaskState) -> bool {
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
     pub(crate) state: TaskState,
-    pub(crate) reason: Reason,
+    /// None while all goes well.
+    pub(crate) reason: Option<Reason>,
     pub(crate) message: String,
 }
 
 impl Cause {
     pub(crate) fn new(state: TaskState, reason: Reason, message: impl Into<String>) -> Cause {
-        Cause { state, reason, message: message.into() }
+        Cause { state, reason: Some(reason), message: message.into() }
+    }
+
+    /// The container is on the way.
+    pub(crate) fn starting(message: String) -> Cause {
+        Cause { state: TaskState::TaskStarting, reason: None, message }
     }
 }
 
@@ -47,7 +53,7 @@ pub(crate) fn of_agent(
         state: cause.state as i32,
         message: Some(cause.message),
         source: Some(Source::Agent as i32),
-        reason: Some(cause.reason as i32),
+        reason: cause.reason.map(|reason| reason as i32),
         agent_id: Some(v1::AgentId { value: agent_id.to_string() }),
         executor_id: executor_id.map(|id| v1::ExecutorId { value: id.to_string() }),
         timestamp: Some(now.wall.as_secs_f64()),
@@ -69,7 +75,7 @@ pub(crate) fn of_termination(termination: &Termination, decided: Option<&Cause>)
     let message = if messages.is_empty() { "Executor terminated".to_owned() } else { messages.join("; ") };
     match (memory.is_some(), decided) {
         (true, _) => Cause::new(TaskState::TaskFailed, Reason::ContainerLimitationMemory, message),
-        (false, Some(cause)) => Cause::new(cause.state, cause.reason, message),
+        (false, Some(cause)) => Cause { message, ..cause.clone() },
         (false, None) => Cause::new(TaskState::TaskFailed, Reason::ExecutorTerminated, message),
     }
 }
@@ -163,7 +169,7 @@ mod tests {
         assert_eq!(of_termination(&quiet, None).message, "Executor terminated");
         assert_eq!(of_termination(&quiet, Some(&decided)).state, TaskState::TaskLost);
         let cause = of_termination(&hungry, None);
-        assert_eq!(cause.reason, Reason::ContainerLimitationMemory);
+        assert_eq!(cause.reason, Some(Reason::ContainerLimitationMemory));
         assert_eq!(cause.message, "Memory limit exceeded: Requested: 64MB Maximum Used: 64MB\n");
     }
 }

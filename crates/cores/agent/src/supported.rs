@@ -1,101 +1,81 @@
 //! What this agent can run. What it cannot is refused by name: a field must never be ignored silently.
 
 use mesos_proto::v1::environment::variable;
-use mesos_proto::v1::{CommandInfo, ContainerInfo, ExecutorInfo, TaskInfo, container_info, executor_info};
+use mesos_proto::v1::{CommandInfo, ExecutorInfo, Resource, TaskInfo, executor_info};
+use resources::Resources;
+
+use crate::ContainerPlan;
+use crate::plan::unsupported;
 
 /// The longest id that can name a directory.
 const MAX_ID: usize = 255;
 
-/// Why the task cannot run here, if so.
-pub(crate) fn refusal(task: &TaskInfo) -> Option<String> {
+/// What the task's container is to be: its own, or that of the executor it brings along.
+///
+/// # Errors
+/// Why the task cannot run here.
+pub(crate) fn plan(task: &TaskInfo) -> Result<ContainerPlan, String> {
     let id = &task.task_id.value;
     if let Some(what) = bad_id(id) {
-        return Some(format!("Task ID '{id}' {what}"));
+        return Err(format!("Task ID '{id}' {what}"));
     }
-    if let Some(executor) = &task.executor {
-        return of_executor(executor);
-    }
-    let Some(command) = &task.command else {
-        return Some(format!("Task '{id}' has neither 'command' nor 'executor'"));
+    let plan = match (&task.executor, &task.command) {
+        (Some(executor), _) => of_executor(executor)?,
+        (None, Some(command)) => {
+            check_command(command, "command")?;
+            ContainerPlan::of(task.container.as_ref(), "container")?
+        }
+        (None, None) => return Err(format!("Task '{id}' has neither 'command' nor 'executor'")),
     };
-    of_command(command, "command")
-        .or_else(|| task.container.as_ref().and_then(|container| of_container(container, "container")))
+    let own = task.executor.iter().flat_map(|executor| &executor.resources);
+    check_ports(&plan, own.chain(&task.resources))?;
+    Ok(plan)
 }
 
-fn of_executor(executor: &ExecutorInfo) -> Option<String> {
+fn of_executor(executor: &ExecutorInfo) -> Result<ContainerPlan, String> {
     let id = &executor.executor_id.value;
     if let Some(what) = bad_id(id) {
-        return Some(format!("Executor ID '{id}' {what}"));
+        return Err(format!("Executor ID '{id}' {what}"));
     }
     if executor.r#type() == executor_info::Type::Default {
-        return Some(unsupported("executor.type", "DEFAULT"));
+        return Err(unsupported("executor.type", "DEFAULT"));
     }
     match &executor.command {
-        None => return Some(format!("Executor '{id}' has no 'command'")),
-        Some(command) => of_command(command, "executor.command"),
+        None => return Err(format!("Executor '{id}' has no 'command'")),
+        Some(command) => check_command(command, "executor.command")?,
     }
-    .or_else(|| {
-        executor.container.as_ref().and_then(|container| of_container(container, "executor.container"))
-    })
+    ContainerPlan::of(executor.container.as_ref(), "executor.container")
 }
 
-fn of_command(command: &CommandInfo, field: &str) -> Option<String> {
-    if let Some(uri) = command.uris.first() {
-        return Some(unsupported(&format!("{field}.uris"), &uri.value));
+fn check_command(command: &CommandInfo, field: &str) -> Result<(), String> {
+    if command.uris.iter().any(|uri| uri.value.trim().is_empty()) {
+        return Err(format!("Task's '{field}.uris' has one that is empty"));
     }
     let mut variables = command.environment.iter().flat_map(|environment| &environment.variables);
-    let secret = variables.find(|variable| variable.r#type() == variable::Type::Secret)?;
-    Some(unsupported(&format!("{field}.environment"), &format!("the secret {}", secret.name)))
+    match variables.find(|variable| variable.r#type() == variable::Type::Secret) {
+        None => Ok(()),
+        Some(secret) => {
+            Err(unsupported(&format!("{field}.environment"), &format!("the secret {}", secret.name)))
+        }
+    }
 }
 
-fn of_container(container: &ContainerInfo, field: &str) -> Option<String> {
-    if container.docker.is_some() {
-        return Some(unsupported(&format!("{field}.docker"), "an image"));
+/// Who maps a port of the host must have it, as with Mesos' docker containers: it may be another task's.
+fn check_ports<'a>(
+    plan: &ContainerPlan,
+    resources: impl Iterator<Item = &'a Resource>,
+) -> Result<(), String> {
+    let mappings = plan.network.port_mappings();
+    if mappings.is_empty() {
+        return Ok(());
     }
-    if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
-        return Some(unsupported(&format!("{field}.mesos.image"), "an image"));
+    let all: Vec<Resource> = resources.cloned().collect();
+    let ports = Resources::from_wire(&all).map_err(|error| error.to_string())?.ports();
+    match mappings.iter().find(|mapping| !ports.has(mapping.host_port.into())) {
+        None => Ok(()),
+        Some(mapping) => Err(format!("Port [{}] not included in resources", mapping.host_port)),
     }
-    if let Some(volume) = container.volumes.first() {
-        return Some(unsupported(&format!("{field}.volumes"), &volume.container_path));
-    }
-    if let Some(network) = container.network_infos.iter().find_map(|info| info.name.as_ref()) {
-        return Some(unsupported(&format!("{field}.network_infos.name"), network));
-    }
-    if container.r#type() == container_info::Type::Docker {
-        return Some(unsupported(&format!("{field}.type"), "DOCKER"));
-    }
-    if let Some(hostname) = &container.hostname {
-        return Some(unsupported(&format!("{field}.hostname"), hostname));
-    }
-    if container.rlimit_info.is_some() {
-        return Some(unsupported(&format!("{field}.rlimit_info"), "limits"));
-    }
-    if container.tty_info.is_some() {
-        return Some(unsupported(&format!("{field}.tty_info"), "a terminal"));
-    }
-    let linux = container.linux_info.as_ref()?;
-    if linux.share_pid_namespace() {
-        return Some(unsupported(&format!("{field}.linux_info.share_pid_namespace"), "true"));
-    }
-    if linux.ipc_mode.is_some() || linux.shm_size.is_some() {
-        return Some(unsupported(&format!("{field}.linux_info"), "ipc_mode or shm_size"));
-    }
-    if linux.capability_info.is_some()
-        || linux.bounding_capabilities.is_some()
-        || linux.effective_capabilities.is_some()
-    {
-        return Some(unsupported(&format!("{field}.linux_info"), "capabilities"));
-    }
-    if linux.seccomp.is_some() {
-        return Some(unsupported(&format!("{field}.linux_info.seccomp"), "a profile"));
-    }
-    None
 }
-
-fn unsupported(field: &str, found: &str) -> String {
-    format!("Task uses '{field}' ({found}), which this agent does not support")
-}
-
 /// Ids name directories of the sandbox (Mesos: `common::validation::validateID`).
 fn bad_id(id: &str) -> Option<&'static str> {
     if id.is_empty() {

@@ -1,4 +1,5 @@
 use base::{AgentId, ExecutorId, FrameworkId, TaskId};
+use mesos_proto::v1::task_status::Source;
 use mesos_proto::v1::{self, KillPolicy, Task, TaskInfo, TaskState, TaskStatus};
 
 use crate::is_terminal;
@@ -70,7 +71,10 @@ impl TaskRun {
     /// Takes over a status (Mesos: `Executor::updateTaskState`).
     pub(crate) fn apply(&mut self, status: &TaskStatus) {
         self.task.state = status.state;
-        self.info = None;
+        // The agent's own word on the way to the executor changes nothing about what that one is to get.
+        if by_executor(status) || self.is_over() {
+            self.info = None;
+        }
         let statuses = &mut self.task.statuses;
         match statuses.last_mut() {
             Some(last) if last.state == status.state => *last = status.clone(),
@@ -86,4 +90,9 @@ impl TaskRun {
             last.data = None;
         }
     }
+}
+
+/// Whether the executor said so, and so has the task.
+pub(crate) fn by_executor(status: &TaskStatus) -> bool {
+    status.source() == Source::Executor
 }

@@ -7,6 +7,8 @@ use base::{ContainerId, FrameworkId, Mono, TaskId};
 pub(crate) enum Timer {
     /// The executor should have subscribed by now.
     Register(ContainerId),
+    /// How far the container's preparation is should be told by now.
+    Progress(ContainerId),
     /// All recovered executors should have subscribed again by now.
     Reregister,
     /// The executor was told to end and should have.

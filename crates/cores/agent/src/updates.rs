@@ -88,6 +88,18 @@ impl Agent {
         cause: Cause,
         out: &mut Vec<Effect>,
     ) {
+        self.agent_update(now, framework_id, task_id, cause, out);
+    }
+
+    /// The agent itself changes the state of a task.
+    pub(crate) fn agent_update(
+        &mut self,
+        now: Now,
+        framework_id: &FrameworkId,
+        task_id: &TaskId,
+        cause: Cause,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(agent_id) = self.id.clone() else { return };
         let Some(framework) = self.frameworks.get(framework_id) else { return };
         let executor = framework.executor_of(task_id);
@@ -332,8 +344,8 @@ impl Agent {
     }
 }
 
-/// Adds what only the agent knows: executor, container, the first process's pid, and the address at
-/// which a task on the host's network is reached (Mesos: `Slave::_statusUpdate`).
+/// Adds what only the agent knows: executor, container, the first process's pid, and where the task is
+/// reached: at its container's address, or at `ip` on the host's network (Mesos: `Slave::_statusUpdate`).
 fn complete_status(status: &mut TaskStatus, executor: &Executor, ip: &str) {
     let Run { executor_id, container_id, .. } = &executor.run;
     status.executor_id = Some(v1::ExecutorId { value: executor_id.to_string() });
@@ -342,6 +354,9 @@ fn complete_status(status: &mut TaskStatus, executor: &Executor, ip: &str) {
         .container_id
         .get_or_insert_with(|| v1::ContainerId { value: container_id.to_string(), ..Default::default() });
     container.executor_pid = container.executor_pid.or(executor.process.map(|process| process.pid));
+    if container.network_infos.is_empty() {
+        container.network_infos.clone_from(&executor.networks);
+    }
     if container.network_infos.is_empty() {
         let address = IpAddress { protocol: Some(Protocol::IPv4 as i32), ip_address: Some(ip.to_owned()) };
         container.network_infos.push(NetworkInfo { ip_addresses: vec![address], ..Default::default() });

@@ -14,11 +14,11 @@ use crate::{
     Refusal, Termination,
 };
 
-struct Story {
-    agent: Agent,
+pub(super) struct Story {
+    pub(super) agent: Agent,
     now: Now,
-    disk: Vec<Record>,
-    out: Vec<Effect>,
+    pub(super) disk: Vec<Record>,
+    pub(super) out: Vec<Effect>,
 }
 
 impl Story {
@@ -26,7 +26,7 @@ impl Story {
         Story::with(config(), Vec::new(), BTreeMap::new())
     }
 
-    fn with(config: Config, disk: Vec<Record>, alive: BTreeMap<ContainerId, Process>) -> Story {
+    pub(super) fn with(config: Config, disk: Vec<Record>, alive: BTreeMap<ContainerId, Process>) -> Story {
         let agent = Agent::recover(config, 7, disk.iter().cloned());
         let now = Now { mono: Mono(0), wall: Wall::from_millis(1000) };
         let mut story = Story { agent, now, disk, out: Vec::new() };
@@ -34,17 +34,17 @@ impl Story {
         story
     }
 
-    fn registered() -> Story {
+    pub(super) fn registered() -> Story {
         let mut story = Story::begin();
         story.register();
         story
     }
 
-    fn register(&mut self) {
+    pub(super) fn register(&mut self) {
         self.tell(Input::Registered { agent_id: AgentId::new("S0") });
     }
 
-    fn tell(&mut self, input: Input) {
+    pub(super) fn tell(&mut self, input: Input) {
         self.out.clear();
         self.agent.handle(self.now, input, &mut self.out);
         self.agent.check();
@@ -56,7 +56,7 @@ impl Story {
     }
 
     /// Lets time pass; the effects are those of the last timer.
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now.mono + time;
         while let Some(at) = self.agent.next_timer().filter(|at| *at <= until) {
             self.now.mono = at;
@@ -65,7 +65,7 @@ impl Story {
         self.now.mono = until;
     }
 
-    fn run(&mut self, task: v1::TaskInfo) -> Option<Launch> {
+    pub(super) fn run(&mut self, task: v1::TaskInfo) -> Option<Launch> {
         self.tell(Input::RunTask { framework: Box::new(framework()), task: Box::new(task) });
         self.out.iter().find_map(|effect| match effect {
             Effect::Launch(launch) => Some(launch.as_ref().clone()),
@@ -73,13 +73,14 @@ impl Story {
         })
     }
 
-    fn launched(&mut self, container_id: &ContainerId) {
+    pub(super) fn launched(&mut self, container_id: &ContainerId) {
         let process = Process { pid: 5, start_time: 50 };
-        self.tell(Input::ContainerLaunched { container_id: container_id.clone(), process });
+        let networks = Vec::new();
+        self.tell(Input::ContainerLaunched { container_id: container_id.clone(), process, networks });
     }
 
     /// The executor subscribes; its container runs for sure by then.
-    fn subscribe(&mut self, id: &str, connection: u64, tasks: &[&str]) {
+    pub(super) fn subscribe(&mut self, id: &str, connection: u64, tasks: &[&str]) {
         let executor = self.agent.executor(&FrameworkId::new(FRAMEWORK), &id.into()).unwrap();
         if executor.process().is_none() {
             self.launched(&executor.container_id().clone());
@@ -98,7 +99,14 @@ impl Story {
         });
     }
 
-    fn say(&mut self, id: &str, state: TaskState, uuid: u8, message: &str, memory: Option<MemoryReport>) {
+    pub(super) fn say(
+        &mut self,
+        id: &str,
+        state: TaskState,
+        uuid: u8,
+        message: &str,
+        memory: Option<MemoryReport>,
+    ) {
         let status = TaskStatus {
             task_id: v1::TaskId { value: id.into() },
             state: state as i32,
@@ -115,12 +123,12 @@ impl Story {
         });
     }
 
-    fn kill(&mut self, id: &str) {
+    pub(super) fn kill(&mut self, id: &str) {
         let framework_id = FrameworkId::new(FRAMEWORK);
         self.tell(Input::KillTask { framework_id, task_id: TaskId::new(id), kill_policy: None });
     }
 
-    fn acknowledge(&mut self, id: &str, uuid: &[u8]) {
+    pub(super) fn acknowledge(&mut self, id: &str, uuid: &[u8]) {
         self.tell(Input::AcknowledgeUpdate {
             framework_id: FrameworkId::new(FRAMEWORK),
             task_id: TaskId::new(id),
@@ -128,7 +136,7 @@ impl Story {
         });
     }
 
-    fn forwarded(&self) -> Vec<&TaskStatus> {
+    pub(super) fn forwarded(&self) -> Vec<&TaskStatus> {
         let mut all = Vec::new();
         for effect in &self.out {
             if let Effect::Forward { status, .. } = effect {
@@ -138,7 +146,7 @@ impl Story {
         all
     }
 
-    fn events(&self) -> Vec<event::Type> {
+    pub(super) fn events(&self) -> Vec<event::Type> {
         let event = |effect: &Effect| match effect {
             Effect::Send { event, .. } => Some(event.r#type()),
             _ => None,
@@ -146,7 +154,7 @@ impl Story {
         self.out.iter().filter_map(event).collect()
     }
 
-    fn destroyed(&self) -> bool {
+    pub(super) fn destroyed(&self) -> bool {
         self.out.iter().any(|effect| matches!(effect, Effect::Destroy { .. }))
     }
 
@@ -365,17 +373,17 @@ fn what_is_not_supported_is_named() {
     };
     check(
         |task| {
-            let uri = command_info::Uri { value: "http://x/".into(), ..Default::default() };
+            let uri = command_info::Uri { value: " ".into(), ..Default::default() };
             task.command.as_mut().unwrap().uris.push(uri);
         },
-        "Task uses 'command.uris' (http://x/), which this agent does not support",
+        "Task's 'command.uris' has one that is empty",
     );
     check(
         |task| {
-            let mesos = v1::container_info::MesosInfo { image: Some(v1::Image::default()) };
-            task.container = Some(v1::ContainerInfo { mesos: Some(mesos), ..Default::default() });
+            let tty_info = Some(v1::TtyInfo::default());
+            task.container = Some(v1::ContainerInfo { tty_info, ..Default::default() });
         },
-        "Task uses 'container.mesos.image' (an image), which this agent does not support",
+        "Task uses 'container.tty_info' (a terminal), which this agent does not support",
     );
     check(|task| task.task_id.value = "a/b".into(), "Task ID 'a/b' contains invalid characters");
     check(|task| task.command = None, "Task 't' has neither 'command' nor 'executor'");

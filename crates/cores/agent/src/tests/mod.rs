@@ -1,5 +1,6 @@
 //! The agent among a simulated master, disk, containers and executors.
 
 mod behaviour;
+mod preparation;
 mod simulation;
 mod world;

@@ -68,6 +68,8 @@ pub(super) struct World {
     leaving: BTreeSet<ContainerId>,
     /// Launches that are on the way; lost in a crash.
     launching: VecDeque<Launch>,
+    /// What was told of containers on the way.
+    pub(super) progress: BTreeSet<String>,
     next_connection: u64,
     next_pid: u32,
     pub(super) linked: bool,
@@ -104,6 +106,7 @@ impl World {
             containers: BTreeMap::new(),
             leaving: BTreeSet::new(),
             launching: VecDeque::new(),
+            progress: BTreeSet::new(),
             next_connection: 1,
             next_pid: 100,
             linked: false,
@@ -242,7 +245,8 @@ impl World {
     pub(super) fn step(&mut self) {
         match self.rng.below(12) {
             0 => self.pass(Duration::from_millis(500)),
-            1 | 2 => self.finish_launch(),
+            1 => self.finish_launch(),
+            2 => self.prepare(),
             3 => self.finish_leaving(),
             4 => self.toggle_link(),
             5 | 6 => self.look_at_update(),
@@ -260,6 +264,17 @@ impl World {
         self.now.mono = self.now.mono.max(until);
     }
 
+    /// A container that is on the way gets on, now and then with nothing new to tell.
+    fn prepare(&mut self) {
+        let step = self.rng.below(4);
+        let Some(launch) = self.launching.front() else { return };
+        let container_id = launch.run.container_id.clone();
+        let text = format!("step {step}");
+        self.progress.insert(text.clone());
+        self.tell(Input::ContainerPreparing { container_id, message: text });
+        self.pass(Duration::from_millis(600));
+    }
+
     fn finish_launch(&mut self) {
         let Some(launch) = self.launching.pop_front() else { return };
         let container_id = launch.run.container_id.clone();
@@ -273,7 +288,7 @@ impl World {
         if self.rng.below(3) == 0 {
             self.subscribe(&container_id, &run.framework_id, &run.executor_id);
         }
-        self.tell(Input::ContainerLaunched { container_id, process });
+        self.tell(Input::ContainerLaunched { container_id, process, networks: Vec::new() });
     }
 
     fn finish_leaving(&mut self) {
@@ -308,6 +323,11 @@ impl World {
         let uuid = status.uuid().to_vec();
         let seen = self.acknowledged.entry(task_id.clone()).or_default();
         if !seen.iter().any(|known| known.uuid() == uuid) {
+            if status.source() == Source::Agent && status.state() == TaskState::TaskStarting {
+                let silent = seen.iter().all(|earlier| earlier.source() == Source::Agent);
+                assert!(silent, "{task_id} is not prepared any more: {seen:?} then {status:?}");
+                assert!(self.progress.contains(status.message()));
+            }
             assert!(
                 !seen.last().is_some_and(|last| is_terminal(last.state())),
                 "{task_id} ends once: {seen:?} then {status:?}"
