@@ -39,8 +39,9 @@ pub struct Config {
     pub helper: Vec<OsString>,
     /// The program and first arguments that run a command task.
     pub executor: Vec<String>,
-    /// Where executors find the agent; a Unix socket's path has at most 107 bytes. Without it
-    /// `executors.sock` in `dir`, or a path in `/tmp` if that is too long.
+    /// Where executors find the agent; a Unix socket's path has at most 107 bytes. Its directory is made
+    /// visible to containers and should hold nothing else. Without it `executors/agent.sock` in `dir`, or
+    /// in a directory in `/tmp` if that is too long.
     pub socket: Option<PathBuf>,
     /// Whether tasks get a CFS quota, which they cannot exceed even on an idle machine.
     /// Mesos: `--cgroups_enable_cfs`.
@@ -116,11 +117,33 @@ impl Config {
         if let Some(path) = &self.socket {
             return path.clone();
         }
-        let path = self.dir.join("executors.sock");
+        let path = self.dir.join("executors").join(SOCKET);
         if path.as_os_str().len() <= LONGEST {
             return path;
         }
-        PathBuf::from(format!("/tmp/dcos-agent-{:016x}.sock", fnv1a(self.dir.as_os_str().as_encoded_bytes())))
+        let of_dir = fnv1a(self.dir.as_os_str().as_encoded_bytes());
+        PathBuf::from(format!("/tmp/dcos-agent-{of_dir:016x}")).join(SOCKET)
+    }
+
+    /// The directory of the executors' socket.
+    pub(crate) fn socket_dir(&self) -> PathBuf {
+        self.socket_path().parent().map(Path::to_owned).unwrap_or_default()
+    }
+
+    /// What containers with a network of their own get.
+    pub(crate) fn networks(&self) -> netlink::Config {
+        let at_gateway = match self.master {
+            SocketAddr::V4(master) => vec![(master.port(), master)],
+            SocketAddr::V6(_) => Vec::new(),
+        };
+        netlink::Config {
+            state_dir: self.dir.join("networks"),
+            // The same after a restart; an address may be another agent's tomorrow.
+            name: format!("agent {}", self.dir.display()),
+            agent_ip: self.ip,
+            leases: host::SubnetLeases::of_host(),
+            gateway_targets: at_gateway,
+        }
     }
 
     /// The containers' parent group. `dir` must be absolute and without links by now.
@@ -147,6 +170,9 @@ impl Config {
     }
 }
 
+/// The name of the executors' socket in its directory.
+const SOCKET: &str = "agent.sock";
+
 pub(crate) fn runtime_dir(dir: &Path) -> PathBuf {
     dir.join("containers")
 }
@@ -160,7 +186,7 @@ mod tests {
         let path = |dir: &str| {
             Config::new(Ipv4Addr::LOCALHOST, ([127, 0, 0, 1], 5050).into(), dir.into()).socket_path()
         };
-        assert_eq!(path("/var/lib/dcos"), PathBuf::from("/var/lib/dcos/executors.sock"));
+        assert_eq!(path("/var/lib/dcos"), PathBuf::from("/var/lib/dcos/executors/agent.sock"));
         let long = format!("/{}", "x".repeat(200));
         assert!(path(&long).as_os_str().len() <= 107);
         assert_ne!(path(&long), path(&format!("{long}y")), "each directory has its own");

@@ -19,7 +19,7 @@ use crate::executor_stream::ExecutorStream;
 use crate::lifecycle::{Lifecycles, with_causes};
 use crate::mailbox::Command;
 use crate::meta::Meta;
-use crate::{Config, Error, registration, sandbox};
+use crate::{Config, Error, limits, registration};
 
 /// Commands taken before timers get their turn.
 const BATCH: usize = 256;
@@ -95,7 +95,7 @@ impl EventLoop {
             }
             match phase {
                 Phase::Running if self.leaving => phase = self.begin_to_end()?,
-                Phase::Stopping(_) if !self.lifecycles.is_launching() => return Ok(()),
+                Phase::Stopping(_) if !self.lifecycles.is_starting() => return Ok(()),
                 Phase::Ending(_) if self.lifecycles.count() == 0 => {
                     phase = Phase::Telling(Instant::now() + LAST_WORDS);
                 }
@@ -109,6 +109,7 @@ impl EventLoop {
         if self.config.end_tasks_at_shutdown {
             return self.begin_to_end();
         }
+        self.lifecycles.close();
         Ok(Phase::Stopping(Instant::now() + LAUNCHES_DRAIN))
     }
 
@@ -252,7 +253,7 @@ impl EventLoop {
 
     fn resize(&self, container_id: &base::ContainerId, resources: &[v1::Resource]) {
         let Ok(all) = Resources::from_wire(resources) else { return };
-        let limits = sandbox::limits_of(&all, &self.config);
+        let limits = limits::limits_of(&all, &self.config);
         if let Err(error) = self.containers.update(container_id, &limits) {
             tracing::warn!(%container_id, error = with_causes(&error), "a container keeps its old limits");
         }

@@ -141,12 +141,25 @@ async fn check_user(
         let framework = agent.frameworks().find(|framework| framework.id() == framework_id)?;
         let executor = framework.executor(&executor_id).filter(|executor| !executor.is_for_command())?;
         let command = executor.info().command.as_ref();
-        Some(sandbox::user_of(framework.info(), command))
+        let pid = executor.process().map(|process| process.pid);
+        Some((sandbox::user_of(framework.info(), command), pid))
     });
-    match user.await.ok().flatten().and_then(|name| host::User::by_name(&name)) {
-        Some(user) if user.uid == uid => Ok(()),
-        _ => Err(refusal(StatusCode::FORBIDDEN, "The executor runs as another user")),
+    let known = user.await.ok().flatten();
+    // An image may know other users than the host.
+    let is_it = known.is_some_and(|(name, pid)| match pid.and_then(owner_of) {
+        Some(owner) => owner == uid,
+        None => host::User::by_name(&name).is_some_and(|user| user.uid == uid),
+    });
+    match is_it {
+        true => Ok(()),
+        false => Err(refusal(StatusCode::FORBIDDEN, "The executor runs as another user")),
     }
+}
+
+/// The user that a process runs as.
+fn owner_of(pid: u32) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    Some(std::fs::metadata(format!("/proc/{pid}")).ok()?.uid())
 }
 
 async fn carry_out(

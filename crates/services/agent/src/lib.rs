@@ -15,22 +15,30 @@
 mod collector;
 mod config;
 mod end;
+mod environment;
 mod event_loop;
 mod executor_api;
 mod executor_stream;
 mod files;
 mod flags;
 mod http;
+#[allow(dead_code, reason = "until images are pulled")]
+mod image_user;
 mod lifecycle;
+mod limits;
 mod mailbox;
 mod media;
 mod meta;
 mod metrics;
 mod offered;
 mod operator;
+mod private;
+mod program;
+mod provision;
 mod registration;
 mod sandbox;
 mod sessions;
+mod spec;
 mod state;
 mod usage;
 
@@ -140,9 +148,11 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         destroy_errors: Arc::default(),
         connections: AtomicU64::new(1),
     });
+    let (isolation, _) = config.isolation();
+    let provider = Arc::new(provision::Provider::open(Arc::clone(&config), isolation));
     let mut lifecycles = lifecycle::Lifecycles::new(
-        Arc::clone(&config),
         containers.clone(),
+        Arc::clone(&provider),
         mailbox.clone(),
         boot_id.clone(),
         api.address.clone(),
@@ -153,6 +163,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     for container_id in found.keys() {
         sessions::Sessions::clear(&containers, container_id).await;
     }
+    provider.recover(&found.keys().cloned().collect()).await;
     let mut collector = collector::Collector::new(config.dir.clone());
     collector.recover_earlier_agents(recovered.agent_id.as_ref(), config.gc_delay);
     if let Some(agent_id) = &recovered.agent_id {
@@ -249,8 +260,22 @@ async fn bind(address: &Address) -> Result<Listener, Error> {
 /// The executors' socket. An earlier run's file is replaced. Tasks of all users connect to it, so that
 /// everybody may.
 async fn bind_socket(config: &Config) -> Result<Listener, Error> {
-    use std::os::unix::fs::PermissionsExt;
-    let path = config.socket_path();
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+    let (path, dir) = (config.socket_path(), config.socket_dir());
+    let failed = |source| Error::Directory { path: dir.clone(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(failed)?;
+    let found = std::fs::symlink_metadata(&dir).map_err(failed)?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+        let text = "it must be a directory that belongs to this user";
+        return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, text)));
+    }
+    // Where executors that an earlier version started look for it.
+    let earlier = config.dir.join("executors.sock");
+    if earlier.symlink_metadata().is_ok() && config.socket.is_none() {
+        std::fs::remove_file(&earlier)
+            .and_then(|()| std::os::unix::fs::symlink(&path, &earlier))
+            .map_err(failed)?;
+    }
     let listener = bind(&Address::Unix(path.clone())).await?;
     let everybody = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(&path, everybody).map_err(|source| Error::Directory { path, source })?;

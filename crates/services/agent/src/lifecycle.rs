@@ -1,36 +1,47 @@
 //! From a launch to the end of a container: one task each, which says what happened to the event loop.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_core::{Input, Launch, MemoryReport, Process, Termination};
 use base::ContainerId;
 use containers::{Containers, Exit, ProcessIdentity, Usage};
-use tokio::sync::oneshot;
+use mesos_proto::v1::NetworkInfo;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::Config;
 use crate::mailbox::Mailbox;
-use crate::sandbox;
+use crate::provision::{Provided, Provider};
 
 /// The longest wait between two tries to end what does not end.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often the event loop hears how far a preparation is, at most.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
 
 /// All containers that are being launched, watched, or ended.
 pub(crate) struct Lifecycles {
     context: Arc<Context>,
     /// For each container that is watched, how to ask for its end.
     watched: BTreeMap<ContainerId, Option<oneshot::Sender<()>>>,
-    launching: usize,
     tasks: JoinSet<()>,
 }
 
+/// The containers that are being started: their processes may be there, and nothing of it is recorded.
+#[derive(Debug, Default)]
+struct Starting {
+    containers: BTreeSet<ContainerId>,
+    /// No more are started: the agent is stopping.
+    closed: bool,
+}
+
 struct Context {
-    config: Arc<Config>,
     containers: Containers,
+    provider: Arc<Provider>,
+    starting: Mutex<Starting>,
     mailbox: Mailbox,
     boot_id: String,
     /// Where the agent listens, as executors are told.
@@ -40,20 +51,27 @@ struct Context {
 
 impl Lifecycles {
     pub(crate) fn new(
-        config: Arc<Config>,
         containers: Containers,
+        provider: Arc<Provider>,
         mailbox: Mailbox,
         boot_id: String,
         address: String,
         destroy_errors: Arc<AtomicU64>,
     ) -> Lifecycles {
-        let context = Arc::new(Context { config, containers, mailbox, boot_id, address, destroy_errors });
-        Lifecycles { context, watched: BTreeMap::new(), launching: 0, tasks: JoinSet::new() }
+        let starting = Mutex::default();
+        let context = Context { containers, provider, starting, mailbox, boot_id, address, destroy_errors };
+        Lifecycles { context: Arc::new(context), watched: BTreeMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Starts no more containers. What is being prepared is given up with this value, and given back by
+    /// the agent's next run.
+    pub(crate) fn close(&mut self) {
+        self.context.starting().closed = true;
     }
 
     /// Whether a container is on the way of which nothing is recorded yet.
-    pub(crate) fn is_launching(&self) -> bool {
-        self.launching > 0
+    pub(crate) fn is_starting(&self) -> bool {
+        !self.context.starting().containers.is_empty()
     }
 
     /// The containers that are being launched, watched, or ended.
@@ -64,7 +82,6 @@ impl Lifecycles {
     pub(crate) fn launch(&mut self, launch: Launch) {
         let (end, ended) = oneshot::channel();
         self.watched.insert(launch.run.container_id.clone(), Some(end));
-        self.launching += 1;
         let context = Arc::clone(&self.context);
         let work = async move { context.launch(launch, ended).await };
         self.tasks.spawn(work.in_current_span());
@@ -99,12 +116,12 @@ impl Lifecycles {
     /// To be called with every input before the core gets it.
     pub(crate) fn observe(&mut self, input: &Input) {
         match input {
-            Input::ContainerLaunched { .. } => self.launching = self.launching.saturating_sub(1),
-            Input::ContainerLaunchFailed { container_id, .. } => {
-                self.launching = self.launching.saturating_sub(1);
-                self.watched.remove(container_id);
+            Input::ContainerLaunched { container_id, .. } => {
+                self.context.starting().containers.remove(container_id);
             }
-            Input::ContainerTerminated { container_id, .. } => {
+            Input::ContainerLaunchFailed { container_id, .. }
+            | Input::ContainerTerminated { container_id, .. } => {
+                self.context.starting().containers.remove(container_id);
                 self.watched.remove(container_id);
             }
             _ => return,
@@ -119,28 +136,78 @@ impl Context {
         ProcessIdentity { pid, start_time, boot_id: self.boot_id.clone() }
     }
 
-    async fn launch(&self, launch: Launch, ended: oneshot::Receiver<()>) {
+    fn starting(&self) -> MutexGuard<'_, Starting> {
+        // Nothing panics while it is held.
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn launch(&self, launch: Launch, mut ended: oneshot::Receiver<()>) {
         let container_id = launch.run.container_id.clone();
-        let started = match sandbox::prepare(&self.config, &launch, &self.address) {
-            Ok(spec) => self.containers.launch(spec, |_| Ok(())).await.map_err(|error| with_causes(&error)),
-            Err(error) => Err(error.to_string()),
+        let provided = tokio::select! {
+            provided = self.prepare(&launch) => provided,
+            _ = &mut ended => return self.end(container_id, Exit::Unknown).await,
+        };
+        let started = match provided {
+            Ok(provided) => self.start(&container_id, provided).await,
+            Err(message) => Err(message),
         };
         match started {
-            Ok(launched) => {
-                let ProcessIdentity { pid, start_time, .. } = launched.process;
+            Ok((identity, networks)) => {
+                let ProcessIdentity { pid, start_time, .. } = identity;
                 let process = Process { pid, start_time };
-                let input = Input::ContainerLaunched { container_id: container_id.clone(), process };
+                let id = container_id.clone();
+                let input = Input::ContainerLaunched { container_id: id, process, networks };
                 if self.mailbox.tell(input).await.is_ok() {
-                    self.watch(container_id, launched.process, ended).await;
+                    self.watch(container_id, identity, ended).await;
                 }
             }
             Err(message) => {
                 tracing::warn!(%container_id, message, "a container was not started");
+                self.provider.release(&container_id).await;
                 let input = Input::ContainerLaunchFailed { container_id, message };
                 // An error means that the agent is stopping.
                 let _ = self.mailbox.tell(input).await;
             }
         }
+    }
+
+    /// Gets what the container needs, telling meanwhile how far that is.
+    async fn prepare(&self, launch: &Launch) -> Result<Provided, String> {
+        let (tell, mut told) = watch::channel(String::new());
+        let container_id = launch.run.container_id.clone();
+        let telling = async {
+            while told.changed().await.is_ok() {
+                let message = told.borrow_and_update().clone();
+                let input = Input::ContainerPreparing { container_id: container_id.clone(), message };
+                if self.mailbox.tell(input).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(PROGRESS_PAUSE).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            provided = self.provider.provide(launch, &self.address, &tell) => provided,
+            never = telling => never,
+        }
+    }
+
+    async fn start(
+        &self,
+        container_id: &ContainerId,
+        provided: Provided,
+    ) -> Result<(ProcessIdentity, Vec<NetworkInfo>), String> {
+        {
+            let mut starting = self.starting();
+            if starting.closed {
+                return Err("the agent is stopping".to_owned());
+            }
+            starting.containers.insert(container_id.clone());
+        }
+        let launched = self.containers.launch(provided.spec, provided.attach).await;
+        let launched = launched.map_err(|error| with_causes(&error))?;
+        let networks = std::mem::take(&mut *provided.networks.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((launched.process, networks))
     }
 
     async fn watch(&self, container_id: ContainerId, process: ProcessIdentity, ended: oneshot::Receiver<()>) {
@@ -163,6 +230,7 @@ impl Context {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        self.provider.release(&container_id).await;
         let termination = Termination { status: wait_status(exit), memory, message: None };
         let input = Input::ContainerTerminated { container_id, termination };
         // An error means that the agent is stopping; it finds out by itself when it is back.

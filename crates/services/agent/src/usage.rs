@@ -70,6 +70,7 @@ fn describe(executor: &Executor) -> Measured {
                 ..Default::default()
             }),
             executor_pid: executor.process().map(|Process { pid, .. }| pid),
+            network_infos: executor.networks().to_vec(),
             ..Default::default()
         },
         statistics: Some(ResourceStatistics {

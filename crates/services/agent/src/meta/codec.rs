@@ -2,7 +2,7 @@
 //! checksum and a protobuf message. Fields are only ever added to the messages.
 
 use agent_core::{LogEntry, Process};
-use mesos_proto::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, TaskInfo, TaskStatus};
+use mesos_proto::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus};
 use prost::Message;
 
 /// Before each piece: so that a log can be added to, every piece is whole in itself.
@@ -31,6 +31,8 @@ struct ProcessRecord {
     pid: u32,
     #[prost(uint64, tag = "2")]
     start_time: u64,
+    #[prost(message, repeated, tag = "3")]
+    networks: Vec<NetworkInfo>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -92,13 +94,14 @@ pub(super) fn read_executor(bytes: &[u8]) -> Option<(ExecutorInfo, bool)> {
     Some((record.info?, record.for_command))
 }
 
-pub(super) fn process(process: Process) -> Vec<u8> {
-    piece(&ProcessRecord { pid: process.pid, start_time: process.start_time })
+pub(super) fn process(process: Process, networks: &[NetworkInfo]) -> Vec<u8> {
+    let Process { pid, start_time } = process;
+    piece(&ProcessRecord { pid, start_time, networks: networks.to_vec() })
 }
 
-pub(super) fn read_process(bytes: &[u8]) -> Option<Process> {
-    let ProcessRecord { pid, start_time } = whole(bytes)?;
-    Some(Process { pid, start_time })
+pub(super) fn read_process(bytes: &[u8]) -> Option<(Process, Vec<NetworkInfo>)> {
+    let ProcessRecord { pid, start_time, networks } = whole(bytes)?;
+    Some((Process { pid, start_time }, networks))
 }
 
 pub(super) fn task(info: &TaskInfo) -> Vec<u8> {
@@ -138,8 +141,9 @@ mod tests {
     #[test]
     fn what_is_torn_is_missing() {
         let process = Process { pid: 7, start_time: 99 };
-        let bytes = super::process(process);
-        assert_eq!(read_process(&bytes), Some(process));
+        let networks = vec![NetworkInfo { name: Some("bridge".into()), ..Default::default() }];
+        let bytes = super::process(process, &networks);
+        assert_eq!(read_process(&bytes), Some((process, networks)));
         for length in 0..bytes.len() {
             assert_eq!(read_process(&bytes[..length]), None);
         }

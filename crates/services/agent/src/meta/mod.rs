@@ -85,9 +85,11 @@ impl Meta {
                 let bytes = codec::executor(info, *for_command);
                 replace(&run_dir(run).join("executor.info"), &bytes, Durability::Process)
             }
-            Record::Process { run, process } => {
-                replace(&run_dir(run).join("forked.pid"), &codec::process(*process), Durability::Process)
-            }
+            Record::Process { run, process, networks } => replace(
+                &run_dir(run).join("forked.pid"),
+                &codec::process(*process, networks),
+                Durability::Process,
+            ),
             Record::Task { run, info } => {
                 let path = task_dir(run, &base::TaskId::new(&info.task_id.value)).join("task.info");
                 replace(&path, &codec::task(info), Durability::Process)

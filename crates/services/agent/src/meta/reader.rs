@@ -97,8 +97,8 @@ fn read_run(run: &Run, dir: &Path, completed: bool, recovered: &mut Recovered) -
     let Recovered { records, errors, .. } = recovered;
     records.push(Record::Executor { run: run.clone(), info: Box::new(info), for_command });
     let process = read_file(&dir.join("forked.pid"))?;
-    if let Some(process) = process.as_deref().and_then(codec::read_process) {
-        records.push(Record::Process { run: run.clone(), process });
+    if let Some((process, networks)) = process.as_deref().and_then(codec::read_process) {
+        records.push(Record::Process { run: run.clone(), process, networks });
     }
     for (task, task_dir) in entries(&dir.join("tasks"))? {
         let info = read_file(&task_dir.join("task.info"))?;

@@ -44,7 +44,11 @@ fn started(container: &str) -> Vec<Record> {
     vec![
         Record::Framework { info: Box::new(framework) },
         Record::Executor { run: run.clone(), info: Box::new(executor), for_command: true },
-        Record::Process { run: run.clone(), process: Process { pid: 5, start_time: 6 } },
+        Record::Process {
+            run: run.clone(),
+            process: Process { pid: 5, start_time: 6 },
+            networks: Vec::new(),
+        },
         Record::Task { run: run.clone(), info: Box::new(task) },
         Record::Log { run: run.clone(), task_id: TaskId::new("t"), entry: update(1) },
         Record::Log { run, task_id: TaskId::new("t"), entry: LogEntry::Acknowledged(vec![1; 16]) },

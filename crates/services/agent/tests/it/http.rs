@@ -306,7 +306,7 @@ async fn another_user_is_not_an_executor() {
             r#"{{"framework_id":{{"value":"{FRAMEWORK}"}},"executor_id":{{"value":"{executor}"}},
             "type":"SUBSCRIBE","subscribe":{{}}}}"#
         );
-        let socket = node.dir.join("executors.sock");
+        let socket = node.dir.join("executors/agent.sock");
         let told = tokio::task::spawn_blocking(move || call_as(uid, socket, body)).await.unwrap();
         assert_eq!(told, expect, "{executor} as {uid}");
     };

@@ -102,12 +102,12 @@ async fn what_cannot_run_is_refused_by_name() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;
     let mut session = master.session().await;
-    let mut with_uri = task("uri", "true");
-    let uri = v1::command_info::Uri { value: "http://x/y.tgz".into(), ..Default::default() };
-    with_uri.command.as_mut().unwrap().uris.push(uri);
-    session.run(with_uri);
-    let refused = session.until("uri", TaskState::TaskError).await;
-    assert!(refused.message().contains("'command.uris' (http://x/y.tgz)"), "{}", refused.message());
+    let mut terminal = task("terminal", "true");
+    let tty_info = Some(v1::TtyInfo::default());
+    terminal.container = Some(v1::ContainerInfo { tty_info, ..Default::default() });
+    session.run(terminal);
+    let refused = session.until("terminal", TaskState::TaskError).await;
+    assert!(refused.message().contains("'container.tty_info' (a terminal)"), "{}", refused.message());
     session.run(task("../escape", "true"));
     let refused = session.until("../escape", TaskState::TaskError).await;
     assert_eq!(refused.message(), "Task ID '../escape' contains invalid characters");
