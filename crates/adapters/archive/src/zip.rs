@@ -61,6 +61,8 @@ pub fn unpack_zip<R: Read + Seek>(source: R, into: &Path, options: &Options) -> 
         if record.flags().is_encrypted() {
             return Err(Error::refused(name.bytes(), Refusal::Encrypted));
         }
+        // What it says of itself; what comes out is counted again when it is written.
+        tree.afford(name.bytes(), record.uncompressed_size_hint())?;
         let compression = compression(record.compression_method());
         let entry = archive.get_entry(record.wayfinder()).map_err(failed)?;
         let mut contents = entry.verifying_reader(open(compression, entry.reader(), name.bytes())?);

@@ -201,7 +201,7 @@ fn bad_zips() {
     check(
         "compression",
         &zip("a", b"hi", 0o100_644, 98, 0, HI),
-        Err("entry \"a\" is of an unknown kind: zip compression 98 (PPMd)"),
+        Err("entry \"a\" is of an unknown kind: zip compression 98 (PPMD)"),
     );
     check(
         "device",
