@@ -109,6 +109,9 @@ pub struct TarEntry<'a> {
     pub kind: EntryKind,
     /// Bytes of its contents.
     pub size: u64,
+    /// Where its contents begin in the tar, for who reads them later; a file with holes is not stored
+    /// in one piece.
+    pub offset: u64,
     /// Where a link leads, as it stands there.
     pub link: Option<&'a Path>,
 }
@@ -132,6 +135,7 @@ pub fn tar_entries<R: Read, E: From<Error>>(
             path: Path::new(OsStr::from_bytes(name.bytes())),
             kind: entry.kind,
             size: entry.size(),
+            offset: reader.offset(),
             link: is_link.then(|| Path::new(OsStr::from_bytes(&entry.link))),
         };
         if each(shown, &mut reader.contents(name.bytes()))?.is_break() {

@@ -26,9 +26,17 @@ pub struct Image {
     pub(crate) _pin: Pin,
 }
 
-/// Keeps an image from collection while it lives.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pin(#[expect(dead_code, reason = "only counted")] pub(crate) Arc<()>);
+/// Keeps an image from collection while it lives: collection counts the owners.
+#[derive(Clone, Debug)]
+pub(crate) struct Pin {
+    _owned: Arc<[Arc<()>]>,
+}
+
+impl Pin {
+    pub(crate) fn new(owned: Vec<Arc<()>>) -> Pin {
+        Pin { _owned: owned.into() }
+    }
+}
 
 /// How an image's author wants its programs run (`config` of the OCI image configuration).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

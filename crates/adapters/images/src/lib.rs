@@ -1,11 +1,51 @@
-//! Container images: from registries (v2 API) and tarballs into directories that overlayfs takes as
-//! lower directories, each layer once.
+//! Container images: from registries (v2 API) and tarballs (`docker save`, OCI layouts) into directories
+//! that overlayfs takes as lower directories, each layer once.
+//!
+//! [`Images::pull`] streams: a layer is hashed, decompressed, hashed again and unpacked while it
+//! arrives, several at once, and becomes visible by a rename when both digests are right. What
+//! containers use is [held](Images::hold) in files, so that it outlives a killed process; what nobody
+//! uses goes when the quota is reached, the least recently used first.
+//!
+//! Invariants: every byte that is kept was verified by a digest; no file of an image lands outside its
+//! layer's directory; whatever comes from strangers has a limit; a pull that fails or is dropped leaves
+//! nothing but whole layers.
+//!
+//! Deliberately absent: mounting (that is `containers`), pushing, building, schema 1 manifests,
+//! foreign layers, signatures, and credential helper programs.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use images::{Config, Images, Limits, Pull, Reference};
+//! let config = Config {
+//!     dir: "/var/lib/dcos/images".into(),
+//!     quota_bytes: 20 << 30,
+//!     docker_config: None,
+//!     insecure_registries: Vec::new(),
+//!     limits: Limits::default(),
+//! };
+//! let images = Images::open(config, web_client::WebClient::new(web_client::Config::default())).await?;
+//! let image = images.pull(&Reference::parse("127.0.0.1:5000/busybox:1")?, Pull::default()).await?;
+//! images.hold(&image, &"container-1".into()).await?;
+//! println!("{:?} {:?}", image.layers, image.config.entrypoint);
+//! # Ok(()) }
+//! ```
 
+mod challenge;
 mod digest;
 mod docker_config;
+mod download;
 mod error;
+mod flights;
 mod image;
+mod images;
+mod manifest;
+mod meter;
+mod pipeline;
+mod pull;
 mod reference;
+mod registry;
+mod store;
+mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +54,7 @@ pub use digest::{Digest, DigestError};
 pub use docker_config::{DockerConfig, DockerConfigError};
 pub use error::{HoldError, OpenError, PullError, RemoveError};
 pub use image::{Image, ImageConfig, ImageSummary, Phase, Progress, Pruned};
+pub use images::Images;
 pub use reference::{Named, Reason, Reference, ReferenceError};
 
 /// Where images live and how they are got.
@@ -40,12 +81,15 @@ pub struct Limits {
     pub layer_bytes: u64,
     /// Files, directories and links of one unpacked layer.
     pub layer_entries: u64,
+    /// Bytes of a tarball, as it comes and when it is decompressed.
+    pub tarball_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 20 GiB and 2 million entries: more than any image that is run in practice.
+    /// 20 GiB and 2 million entries a layer, 40 GiB a tarball: more than any image that is run in
+    /// practice.
     fn default() -> Limits {
-        Limits { layer_bytes: 20 << 30, layer_entries: 2_000_000 }
+        Limits { layer_bytes: 20 << 30, layer_entries: 2_000_000, tarball_bytes: 40 << 30 }
     }
 }
 

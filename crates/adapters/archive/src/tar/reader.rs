@@ -89,6 +89,11 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// Bytes of the tar consumed so far.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Entries and other headers read so far.
     pub(crate) fn entries(&self) -> u64 {
         self.entries
