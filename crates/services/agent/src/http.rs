@@ -14,10 +14,12 @@ use http_kit::{
     BoxFuture, Bytes, Handler, HeaderName, Method, Peer, Request, Response, StatusCode, mesos, respond,
 };
 
+use tokio::sync::Semaphore;
+
 use crate::files::Files;
 use crate::mailbox::Mailbox;
 use crate::sessions::Sessions;
-use crate::{Config, executor_api, files, metrics, operator, state, usage};
+use crate::{Config, executor_api, files, forward, metrics, operator, state, usage};
 
 /// The longest body that any call may have.
 const LONGEST_BODY: usize = 4 << 20;
@@ -31,6 +33,8 @@ pub(crate) struct Api {
     pub(crate) mailbox: Mailbox,
     pub(crate) files: Files,
     pub(crate) sessions: Arc<Sessions>,
+    /// Connections that may still be forwarded to tasks.
+    pub(crate) forwards: Arc<Semaphore>,
     /// Where the agent listens, as `ip:port`.
     pub(crate) address: String,
     /// Seconds since the epoch.
@@ -84,6 +88,7 @@ async fn route(api: &Arc<Api>, request: Request, peer: Peer) -> Response {
     match &*path {
         "/api/v1/executor" => return executor_api::answer(api, request, &peer).await,
         "/api/v1" => return operator::answer(api, request).await,
+        "/dcos/port-forward" => return forward::answer(api, request).await,
         _ => {}
     }
     let query = match Query::parse(request.uri().query().unwrap_or_default()) {

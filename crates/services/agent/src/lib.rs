@@ -21,6 +21,7 @@ mod executor_api;
 mod executor_stream;
 mod files;
 mod flags;
+mod forward;
 mod http;
 #[allow(dead_code, reason = "until images are pulled")]
 mod image_user;
@@ -140,6 +141,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         mailbox: mailbox.clone(),
         files: files::Files::new(config.dir.clone(), config.log.clone()),
         sessions: Arc::new(sessions::Sessions::new(containers.clone())),
+        forwards: Arc::new(tokio::sync::Semaphore::new(forward::MOST)),
         address: format!("{}:{port}", config.ip),
         start_time: began.wall.as_secs_f64(),
         started: began.mono,

@@ -16,6 +16,8 @@ use crate::{Answer, Error, output};
 const CONNECT: Duration = Duration::from_secs(10);
 /// The largest answer that is read whole.
 const LIMIT: usize = 256 << 20;
+/// The largest answer that says what is wrong.
+const REFUSAL: usize = 1 << 20;
 
 /// How long a stream over TLS may pause: those that follow something are silent for long.
 const PAUSE: Duration = Duration::from_secs(24 * 3600);
@@ -101,6 +103,16 @@ impl Client {
         self.request(Method::POST, path, Some(body)).await
     }
 
+    /// `PUT` of JSON.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Answer, Error> {
+        self.request(Method::PUT, path, Some(body)).await
+    }
+
+    /// `DELETE`.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Error> {
+        self.request(Method::DELETE, path, None).await
+    }
+
     /// Sends JSON, or nothing, and reads the whole answer, whatever its status.
     ///
     /// # Errors
@@ -119,9 +131,31 @@ impl Client {
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         *request.method_mut() = method;
         *request.uri_mut() = uri(path)?;
+        self.exchange(request, LIMIT).await
+    }
+
+    /// Sends a request, whose URI is a path below the cluster's URL, and reads the whole answer of at most
+    /// `limit` bytes, whatever its status.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub(crate) async fn exchange(&self, request: Request, limit: usize) -> Result<Answer, Error> {
         let asked = format!("{} {}", request.method(), request.uri());
-        let (head, body) = self.send(request).await?.into_parts();
-        let body = body.read_within(LIMIT, self.timeout).await;
+        let response = self.send(request).await?;
+        self.read(asked, response, limit).await
+    }
+
+    /// What the cluster said as an error, in an answer whose head is there.
+    pub(crate) async fn refusal(&self, asked: &str, response: Response) -> Error {
+        match self.read(asked.to_owned(), response, REFUSAL).await {
+            Ok(answer) => answer.refusal(),
+            Err(error) => error,
+        }
+    }
+
+    async fn read(&self, asked: String, response: Response, limit: usize) -> Result<Answer, Error> {
+        let (head, body) = response.into_parts();
+        let body = body.read_within(limit, self.timeout).await;
         let body = body.map_err(|error| self.broke(&asked, &chain(&error)))?;
         if self.verbosity > 1 {
             output::say(&String::from_utf8_lossy(&body));

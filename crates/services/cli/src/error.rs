@@ -52,6 +52,11 @@ impl Error {
         }
     }
 
+    /// Whether it is nothing but a reader that went away.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.kind, Kind::Closed)
+    }
+
     /// Says it on stderr; a reader that went away needs to hear nothing.
     pub(crate) fn report(&self) -> ExitCode {
         if let Kind::Closed = self.kind {

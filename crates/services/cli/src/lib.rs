@@ -12,25 +12,24 @@
 #![allow(dead_code, reason = "the frame lands before all that uses it")]
 
 mod answer;
-mod auth;
 mod client;
-mod cluster;
-mod clusters;
-mod config;
 mod context;
 mod error;
+mod glob;
 mod image;
 mod local;
+mod logs;
 mod marathon;
 mod node;
 mod output;
 mod port_forward;
-mod prompt;
+mod sandbox;
 mod service;
-mod settings;
+mod session;
 mod suggest;
 mod table;
 mod task;
+mod terminal;
 mod version;
 
 use std::process::ExitCode;
@@ -46,15 +45,6 @@ pub(crate) use table::{Align, Table};
 /// The commands of users and operators.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Authenticate to DC/OS cluster
-    #[command(subcommand)]
-    Auth(auth::Command),
-    /// Manage your DC/OS clusters
-    #[command(subcommand)]
-    Cluster(cluster::Command),
-    /// Manage the DC/OS configuration file
-    #[command(subcommand)]
-    Config(config::Command),
     /// Look after the images of an agent
     #[command(subcommand, hide = true)]
     Image(image::Command),
@@ -62,16 +52,15 @@ pub enum Command {
     #[command(subcommand)]
     Marathon(marathon::Command),
     /// View DC/OS node information
-    #[command(subcommand, hide = true)]
+    #[command(subcommand)]
     Node(node::Command),
     /// Forward a local port to a task of an app
-    #[command(hide = true)]
     PortForward(port_forward::Arguments),
     /// Manage DC/OS services
-    #[command(subcommand, hide = true)]
+    #[command(subcommand)]
     Service(service::Command),
     /// Manage DC/OS tasks
-    #[command(subcommand, hide = true)]
+    #[command(subcommand)]
     Task(task::Command),
 }
 
@@ -124,9 +113,6 @@ pub fn help(program: Program) -> ExitCode {
 /// Every command's future is boxed: the largest of them would else be what each pays for.
 async fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
     match command {
-        Command::Auth(command) => Box::pin(auth::run(command, context)).await,
-        Command::Cluster(command) => Box::pin(cluster::run(command, context)).await,
-        Command::Config(command) => config::run(command, context),
         Command::Image(command) => Box::pin(image::run(command, context)).await,
         Command::Marathon(command) => Box::pin(marathon::run(command, context)).await,
         Command::Node(command) => Box::pin(node::run(command, context)).await,

@@ -7,6 +7,7 @@ mod definition;
 mod deployment;
 mod group;
 mod list;
+mod logs;
 mod task;
 mod waiting;
 
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-pub(crate) use api::Marathon;
+pub(crate) use api::{Marathon, encoded};
 
 use crate::{Context, Error, Table, output};
 

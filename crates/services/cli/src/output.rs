@@ -19,6 +19,11 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes bytes to stderr, at once: what a remote program wrote there.
+pub(crate) fn write_error(bytes: &[u8]) -> Result<(), Error> {
+    Ok(std::io::stderr().lock().write_all(bytes)?)
+}
+
 /// Writes a line of data to stdout.
 pub(crate) fn line(text: &str) -> Result<(), Error> {
     print(&format!("{text}\n"))

@@ -24,7 +24,6 @@ mod normalise;
 mod problems;
 mod queue;
 mod read;
-pub mod reference;
 mod request;
 mod task;
 mod update;

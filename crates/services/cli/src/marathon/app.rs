@@ -5,7 +5,7 @@ use http_kit::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::api::{Marathon, absolute, accepted, encoded, force};
-use super::{definition, list, waiting};
+use super::{definition, list, logs, waiting};
 use crate::{Context, Error, output};
 
 /// `dcos marathon app`.
@@ -28,6 +28,8 @@ pub enum Command {
         #[arg(short, long)]
         quiet: bool,
     },
+    /// Print the logs of all instances of an application as one stream
+    Logs(logs::Arguments),
     /// Remove an application
     Remove(OfApp),
     /// Restart an application
@@ -100,7 +102,7 @@ pub enum VersionCommand {
     },
 }
 
-pub(super) async fn run(command: Command, _context: &Context, marathon: &Marathon) -> Result<(), Error> {
+pub(super) async fn run(command: Command, context: &Context, marathon: &Marathon) -> Result<(), Error> {
     match command {
         Command::Add { app_resource } => add(marathon, app_resource.as_deref()).await,
         Command::List { json, quiet } => list::apps(marathon, quiet, json).await,
@@ -109,6 +111,7 @@ pub(super) async fn run(command: Command, _context: &Context, marathon: &Maratho
         Command::Show { app_version, app_id } => show(marathon, &app_id, app_version.as_deref()).await,
         Command::Start { app, instances } => start(marathon, &app, instances).await,
         Command::Stop(app) => stop(marathon, &app).await,
+        Command::Logs(arguments) => logs::run(arguments, marathon, context.client()?).await,
         Command::Kill { scale, host, app_id } => kill(marathon, &app_id, scale, host).await,
         Command::Update { app, properties } => update(marathon, &app, &properties).await,
         Command::Version(VersionCommand::List { max_count, app_id }) => {
@@ -155,15 +158,11 @@ async fn show(marathon: &Marathon, id: &str, version: Option<&str>) -> Result<()
 async fn missing(marathon: &Marathon, app: &Value) -> Result<(), Error> {
     let count = |field: &str| app[field].as_u64().unwrap_or_default();
     let (running, instances) = (count("tasksRunning"), count("instances"));
-    let is_changed = app["deployments"].as_array().is_some_and(|deployments| !deployments.is_empty());
-    if running >= instances && !is_changed {
+    if running >= instances {
         return Ok(());
     }
     let queue = marathon.queue(false).await?;
     let item = queue.iter().find(|item| item["app"]["id"] == app["id"]);
-    if running >= instances && item.is_none() {
-        return Ok(());
-    }
     let id = app["id"].as_str().unwrap_or_default();
     let mut text = format!("{running} of {instances} instances of {id} run.");
     if let Some(item) = item {
