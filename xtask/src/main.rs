@@ -1,7 +1,9 @@
 //! Chores of the workspace. `cargo xtask codegen` writes the protobuf code and tables that are
 //! committed; `cargo xtask codegen --check` fails if they are not what the `.proto` files say.
+//! `cargo xtask docs` writes the reference of the app definition; with `--check` it compares it.
 
 mod codegen;
+mod docs;
 mod tables;
 
 use anyhow::{Result, bail};
@@ -11,6 +13,8 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["codegen"] => codegen::run(codegen::Mode::Write),
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
-        _ => bail!("usage: cargo xtask codegen [--check]"),
+        ["docs"] => docs::run(codegen::Mode::Write),
+        ["docs", "--check"] => docs::run(codegen::Mode::Check),
+        _ => bail!("usage: cargo xtask codegen|docs [--check]"),
     }
 }

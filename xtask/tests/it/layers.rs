@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
     ("bin", "bin/", &["vocabulary", "adapter", "service"]),
     ("testing", "crates/testing/", &["vocabulary", "core", "adapter", "service", "testing"]),
     ("bench", "bench", &["vocabulary", "core", "adapter", "service", "testing"]),
-    ("tool", "xtask", &[]),
+    ("tool", "xtask", &["vocabulary"]),
 ];
 
 /// Adapters may lean on these of their kind only.

@@ -13,12 +13,13 @@ use tokio::sync::Semaphore;
 
 use crate::cgroup::{Group, GroupError, Hierarchy};
 use crate::helper;
-use crate::init::Plan;
+use crate::init::{Plan, Request};
 use crate::plain;
 use crate::probe::{self, Missing, Probe};
 use crate::process::{self, Exit, ProcessIdentity};
-use crate::session::{EnterError, EnterSpec, Entered};
+use crate::record::Record;
 use crate::spec::{ContainerSpec, Isolation, Limits};
+use crate::tree::container_marker;
 use crate::usage::Usage;
 use crate::waits::Waits;
 
@@ -125,6 +126,17 @@ pub enum LaunchError {
         /// What the kernel said.
         why: String,
     },
+    /// Without root there are no mounts.
+    #[error("an image needs an agent that runs as root: this one runs tasks as plain processes")]
+    RootNeedsIsolation,
+    /// What the container is could not be written down.
+    #[error("cannot write {}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The caller's own preparation failed.
     #[error("{0}")]
     Prepare(String),
@@ -188,16 +200,16 @@ pub struct Found {
 /// was restarted goes on as if it had not been.
 #[derive(Clone, Debug)]
 pub struct Containers {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    config: Config,
+pub(crate) struct Shared {
+    pub(crate) config: Config,
     hierarchies: Vec<Hierarchy>,
     missing: Vec<Missing>,
     /// Bounds the helpers at work, and with them the threads they are waited on.
-    launches: Semaphore,
+    pub(crate) launches: Semaphore,
     waits: Waits,
 }
 
@@ -251,14 +263,16 @@ impl Containers {
         spec: ContainerSpec,
         prepare: impl FnOnce(u32) -> Result<(), String> + Send + 'static,
     ) -> Result<Launched, LaunchError> {
-        drop(prepare);
         let container_id = spec.container_id.clone();
         if !ContainerSpec::id_is_valid(container_id.as_str()) {
             return Err(LaunchError::Id(container_id));
         }
+        if spec.root.is_some() && self.shared.config.isolation == Isolation::Plain {
+            return Err(LaunchError::RootNeedsIsolation);
+        }
         let permit = self.shared.launches.acquire().await.map_err(|_| LaunchError::Cancelled)?;
         let shared = Arc::clone(&self.shared);
-        let launched = tokio::task::spawn_blocking(move || shared.launch(spec)).await;
+        let launched = tokio::task::spawn_blocking(move || shared.launch(spec, prepare)).await;
         drop(permit);
         match launched.unwrap_or(Err(LaunchError::Cancelled)) {
             Ok(process) => Ok(Launched { process }),
@@ -270,35 +284,6 @@ impl Containers {
                 Err(error)
             }
         }
-    }
-
-    /// Starts one more process in the namespaces, groups, root and confinement of a running container. It
-    /// ends with its container.
-    pub async fn enter(&self, spec: EnterSpec) -> Result<Entered, EnterError> {
-        Err(EnterError::NotRunning(spec.container_id))
-    }
-
-    /// Ends a session and all that it started, and forgets it. Needs nothing but the ids, and no error if
-    /// there is no such session.
-    pub async fn end_session(
-        &self,
-        container_id: &ContainerId,
-        session_id: &str,
-    ) -> Result<(), DestroyError> {
-        let _ = (container_id, session_id);
-        Ok(())
-    }
-
-    /// The sessions of a container that are recorded, also those whose process has ended meanwhile.
-    pub fn sessions(&self, container_id: &ContainerId) -> io::Result<Vec<String>> {
-        let _ = container_id;
-        Ok(Vec::new())
-    }
-
-    /// The environment that the container's init was started with; `None` if it does not run.
-    pub fn environment(&self, container_id: &ContainerId) -> Option<Vec<(String, String)>> {
-        let _ = container_id;
-        None
     }
 
     /// Waits until the process has ended; at once if it is gone already. Its exit status is kept for others
@@ -368,7 +353,7 @@ impl Containers {
         if self.shared.config.isolation == Isolation::Plain {
             let (shared, id, init) = (Arc::clone(&self.shared), container_id.clone(), process.clone());
             let stopped = tokio::task::spawn_blocking(move || {
-                plain::end_members(&init, id.as_str(), shared.config.destroy_timeout);
+                plain::end_members(&init, &container_marker(id.as_str()), shared.config.destroy_timeout);
             });
             stopped.await.map_err(|_| DestroyError::Cancelled)?;
         }
@@ -406,7 +391,8 @@ impl Containers {
         match self.shared.config.isolation {
             Isolation::Full => self.shared.group(container_id.as_str()).usage(),
             Isolation::Plain => {
-                Ok(plain::usage(self.shared.read_state(container_id.as_str()), container_id.as_str()))
+                let marker = container_marker(container_id.as_str());
+                Ok(plain::usage(self.shared.read_state(container_id.as_str()), &marker))
             }
         }
     }
@@ -451,8 +437,15 @@ fn add_directories(parent: &Path, names: &mut BTreeSet<String>) -> io::Result<()
     Ok(())
 }
 
+fn remove_all(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 impl Shared {
-    fn group(&self, container_id: &str) -> Group {
+    pub(crate) fn group(&self, container_id: &str) -> Group {
         Group::new(&self.hierarchies, &self.config.cgroup_root, container_id)
     }
 
@@ -460,11 +453,24 @@ impl Shared {
         self.config.runtime_dir.join(container_id).join("init.json")
     }
 
-    fn read_state(&self, container_id: &str) -> Option<ProcessIdentity> {
+    pub(crate) fn read_state(&self, container_id: &str) -> Option<ProcessIdentity> {
         serde_json::from_slice(&fs::read(self.state_file(container_id)).ok()?).ok()
     }
 
-    fn launch(&self, spec: ContainerSpec) -> Result<ProcessIdentity, LaunchError> {
+    fn record_file(&self, container_id: &str) -> PathBuf {
+        self.config.runtime_dir.join(container_id).join("container.json")
+    }
+
+    /// `None` for a container that an earlier version of the agent started.
+    pub(crate) fn read_record(&self, container_id: &str) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.record_file(container_id)).ok()?).ok()
+    }
+
+    fn launch(
+        &self,
+        spec: ContainerSpec,
+        prepare: impl FnOnce(u32) -> Result<(), String>,
+    ) -> Result<ProcessIdentity, LaunchError> {
         let id = spec.container_id.clone();
         let path = self.config.runtime_dir.join(id.as_str());
         match fs::create_dir(&path) {
@@ -477,12 +483,17 @@ impl Shared {
         // The helper starts up while the groups are made.
         let helper = helper::Running::spawn(&self.config.helper)?;
         let group = self.group(id.as_str());
-        let limits = spec.limits;
-        let made = group.make().and_then(|()| group.limit(&limits));
+        group.make()?;
+        group.limit(&spec.limits)?;
+        let path = self.record_file(id.as_str());
+        let written = serde_json::to_vec(&Record::of(&spec)).map_err(io::Error::from);
+        written
+            .and_then(|text| fs::write(&path, text))
+            .map_err(|source| LaunchError::Record { path, source })?;
         let isolation = self.config.isolation;
         let plan = Plan { spec, isolation, group, state_file: self.state_file(id.as_str()) };
-        made?;
-        helper.ask(&plan, self.config.launch_timeout)
+        let request = Request::Launch(Box::new(plan));
+        Ok(helper.ask(&request, self.config.launch_timeout, prepare)?.process)
     }
 
     /// One round of ending what is left; tells what still is.
@@ -501,7 +512,7 @@ impl Shared {
                 }
                 processes
             }
-            Isolation::Plain => plain::kill_members(init, id.as_str()),
+            Isolation::Plain => plain::kill_members(init, &container_marker(id.as_str())),
         };
         if !left.is_empty() {
             return Ok(Some(format!("processes {left:?}")));
@@ -513,10 +524,12 @@ impl Shared {
             }
             Err(source) => return Err(failed("remove the cgroups", source)),
         }
-        match fs::remove_dir_all(self.config.runtime_dir.join(id.as_str())) {
-            Ok(()) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(failed("remove the runtime directory", source)),
+        if let Some(written) = self.read_record(id.as_str()).and_then(|record| record.upper_dir) {
+            remove_all(&written).map_err(|source| failed("remove the written files", source))?;
         }
+        // Last: it says where the rest is.
+        remove_all(&self.config.runtime_dir.join(id.as_str()))
+            .map_err(|source| failed("remove the runtime directory", source))?;
+        Ok(None)
     }
 }

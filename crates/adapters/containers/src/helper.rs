@@ -1,18 +1,18 @@
 //! The agent's side of the helper process.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, WaitOptions};
 
+use crate::channel;
 use crate::containers::LaunchError;
-use crate::init::{Outcome, Plan};
+use crate::init::{Failure, Report, Request};
 use crate::process::ProcessIdentity;
 
 /// This very program, also when its file was replaced meanwhile.
@@ -20,17 +20,24 @@ pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// What a process list shows as the name of [`OWN_PROGRAM`].
 pub const OWN_NAME: &str = "dcos";
 
-/// The longest answer that is read.
-const ANSWER_LIMIT: u64 = 64 << 10;
-
-/// A helper that was spawned and waits for its plan. Killed and reaped when dropped.
+/// A helper that was spawned and waits for its request. Killed and reaped when dropped.
 pub(crate) struct Running {
     child: Child,
+    channel: UnixStream,
+}
+
+/// What the helper has done.
+pub(crate) struct Done {
+    pub(crate) process: ProcessIdentity,
+    /// A session's streams.
+    pub(crate) streams: Vec<OwnedFd>,
 }
 
 impl Running {
     pub(crate) fn spawn(command: &[OsString]) -> Result<Running, LaunchError> {
         let (program, arguments) = command.split_first().ok_or(LaunchError::Cancelled)?;
+        let failed = |source| LaunchError::Helper { attempt: "start", source };
+        let (channel, theirs) = UnixStream::pair().map_err(failed)?;
         let mut helper = Command::new(program);
         if program == OWN_PROGRAM {
             helper.arg0(OWN_NAME);
@@ -38,39 +45,84 @@ impl Running {
         let child = helper
             .args(arguments)
             .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             // A terminal's Ctrl-C is for the agent, not for a container half made.
             .process_group(0)
             .spawn()
-            .map_err(|source| LaunchError::Helper { attempt: "start", source })?;
-        Ok(Running { child })
+            .map_err(failed)?;
+        Ok(Running { child, channel })
     }
 
-    /// Hands over the plan and waits for the answer.
-    pub(crate) fn ask(mut self, plan: &Plan, timeout: Duration) -> Result<ProcessIdentity, LaunchError> {
-        let deadline = Instant::now() + timeout;
-        let failed = |attempt| move |source| LaunchError::Helper { attempt, source };
-        let text = serde_json::to_vec(plan).map_err(|error| failed("ask")(error.into()))?;
-        if let Some(mut stdin) = self.child.stdin.take() {
-            stdin.write_all(&text).map_err(failed("ask"))?;
-        }
-        let Some(stdout) = self.child.stdout.take() else { return Err(LaunchError::Cancelled) };
-        let answer = read_until(OwnedFd::from(stdout), deadline).map_err(failed("hear"))?;
-        let Some(answer) = answer else { return Err(LaunchError::Timeout(timeout)) };
-        match serde_json::from_slice(&answer) {
-            Ok(Outcome::Started(identity)) => Ok(identity),
-            Ok(Outcome::Failed(failure)) => {
-                if let Some(pid) = failure.pid.and_then(|pid| Pid::from_raw(pid as i32)) {
-                    // The helper has killed it, so this does not block for long. It is no child of ours if
-                    // the helper got no further than failing to clone.
-                    let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-                }
-                Err(LaunchError::Failed { attempt: failure.attempt, why: failure.why })
+    /// Has the request carried out. `prepare` is called when the new process waits at its gate for it.
+    pub(crate) fn ask(
+        self,
+        request: &Request,
+        timeout: Duration,
+        prepare: impl FnOnce(u32) -> Result<(), String>,
+    ) -> Result<Done, LaunchError> {
+        let mut deadline = Instant::now() + timeout;
+        let failed = |attempt| {
+            move |source: io::Error| match source.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => LaunchError::Timeout(timeout),
+                io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::InvalidData => LaunchError::NoAnswer(source.to_string()),
+                _ => LaunchError::Helper { attempt, source },
             }
-            Err(error) => Err(LaunchError::NoAnswer(error.to_string())),
+        };
+        self.channel.set_write_timeout(Some(timeout)).map_err(failed("ask"))?;
+        channel::send(&self.channel, request, &[]).map_err(failed("ask"))?;
+        let mut prepare = Some(prepare);
+        let mut refusal = None;
+        let mut streams = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Zero would mean no limit.
+            self.channel
+                .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+                .map_err(failed("hear"))?;
+            let report = match channel::receive(&self.channel) {
+                Ok(Some((report, descriptors))) => {
+                    streams.extend(descriptors);
+                    report
+                }
+                Ok(None) => return Err(LaunchError::NoAnswer("it closed its channel".to_owned())),
+                Err(error) => return Err(failed("hear")(error)),
+            };
+            match report {
+                Report::Created { pid } => {
+                    let began = Instant::now();
+                    let prepared = prepare.take().map_or(Ok(()), |prepare| prepare(pid));
+                    deadline += began.elapsed();
+                    let go = prepared.is_ok();
+                    refusal = prepared.err();
+                    channel::send(&self.channel, &go, &[]).map_err(failed("ask"))?;
+                }
+                Report::Streams => {}
+                Report::Started(process) => return Ok(Done { process, streams }),
+                Report::Stopped { pid } => {
+                    reap(pid);
+                    return Err(LaunchError::Prepare(refusal.unwrap_or_default()));
+                }
+                Report::Failed(Failure { attempt, why, pid }) => {
+                    if let Some(pid) = pid {
+                        reap(pid);
+                    }
+                    return Err(LaunchError::Failed { attempt, why });
+                }
+            }
         }
+    }
+}
+
+/// Takes the status of a process that the helper has killed, so this does not block for long.
+fn reap(pid: u32) {
+    if let Some(pid) = Pid::from_raw(pid as i32) {
+        // It is no child of ours if the helper got no further than failing to clone.
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
     }
 }
 
@@ -78,31 +130,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         // It has answered and exits anyway, or it must not go on.
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            drop(self.child.stdin.take());
             let _ = self.child.kill();
             let _ = self.child.wait();
-        }
-    }
-}
-
-/// Everything until the end of the pipe; `None` if that does not come in time.
-fn read_until(pipe: OwnedFd, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
-    let mut pipe = File::from(pipe).take(ANSWER_LIMIT);
-    let mut answer = Vec::new();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        let mut ready = [PollFd::new(pipe.get_ref(), PollFlags::IN)];
-        match rustix::event::poll(&mut ready, Some(&left)) {
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        let mut chunk = [0; 1024];
-        match pipe.read(&mut chunk)? {
-            0 => return Ok(Some(answer)),
-            read => answer.extend_from_slice(&chunk[..read]),
         }
     }
 }

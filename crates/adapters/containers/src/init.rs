@@ -1,13 +1,18 @@
-//! `dcos container-init`: the single-threaded process that makes one container and goes away.
+//! `dcos container-init`: the single-threaded process that starts one other process and goes away.
 //!
-//! It is spawned by [`crate::Containers::launch`], reads a [`Plan`] from its standard input, starts the
-//! container's init as the agent's own child, and answers with one [`Outcome`] on its standard output.
+//! It is spawned by [`crate::Containers`], reads a [`Request`] from the socket that is its standard input,
+//! starts a container's init or a session in one as the agent's own child, and answers with [`Report`]s.
 
 mod child;
+mod confine;
+mod root;
+mod visit;
 
+use std::convert::Infallible;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,12 +20,21 @@ use rustix::pipe::PipeFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Group;
+use crate::channel;
 use crate::clone::{Cloned, clone_sibling, exit_now};
 use crate::process::ProcessIdentity;
-use crate::spec::{ContainerSpec, Isolation};
-use crate::user::User;
+use crate::record::Record;
+use crate::session::EnterSpec;
+use crate::spec::{ContainerSpec, Isolation, Network};
 
 /// What the helper is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Launch(Box<Plan>),
+    Enter(Box<Visit>),
+}
+
+/// A container to be made.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) spec: ContainerSpec,
@@ -31,10 +45,31 @@ pub(crate) struct Plan {
     pub(crate) state_file: PathBuf,
 }
 
+/// A session to be started in a container.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Visit {
+    pub(crate) spec: EnterSpec,
+    pub(crate) isolation: Isolation,
+    /// The container's.
+    pub(crate) group: Group,
+    pub(crate) init: ProcessIdentity,
+    pub(crate) record: Record,
+    /// Where the session's identity is written before it runs.
+    pub(crate) state_file: PathBuf,
+}
+
 /// What the helper answers.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Outcome {
+pub(crate) enum Report {
+    /// The process exists in its namespaces and waits for a `bool`: whether it may run.
+    Created { pid: u32 },
+    /// Comes with the agent's ends of a session's streams.
+    Streams,
+    /// It executes its program. The last report.
     Started(ProcessIdentity),
+    /// It was not let run, and was killed. The last report.
+    Stopped { pid: u32 },
+    /// The last report.
     Failed(Failure),
 }
 
@@ -64,105 +99,162 @@ impl<T, E: ToString> Attempt<T> for Result<T, E> {
     }
 }
 
-/// The most bytes of a plan: the kernel would not take longer arguments and environment either.
-const PLAN_LIMIT: u64 = 4 << 20;
-
 /// Runs `dcos container-init`. To be called from `main()` before any thread exists: the process is cloned.
 ///
-/// The exit code is 0 if an [`Outcome`] was told, 2 if there was nobody to tell it to.
+/// The exit code is 0 if the last [`Report`] was told, 2 if there was nobody to tell it to.
 pub fn container_init_main() -> ExitCode {
-    let outcome = match read_plan(io::stdin().lock()).and_then(|plan| start(&plan)) {
-        Ok(identity) => Outcome::Started(identity),
-        Err(failure) => Outcome::Failed(failure),
-    };
-    let told = serde_json::to_vec(&outcome).map_err(io::Error::from).and_then(|text| {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&text)?;
-        stdout.flush()
-    });
-    match told {
+    match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(2),
     }
 }
 
-fn read_plan(from: impl Read) -> Result<Plan, Failure> {
-    let mut text = Vec::new();
-    from.take(PLAN_LIMIT).read_to_end(&mut text).attempt(|| "read the plan".into())?;
-    serde_json::from_slice(&text).attempt(|| "understand the plan".into())
+fn serve() -> io::Result<()> {
+    let channel = UnixStream::from(rustix::io::dup(rustix::stdio::stdin())?);
+    rustix::io::fcntl_setfd(&channel, rustix::io::FdFlags::CLOEXEC)?;
+    let Some((request, _)) = channel::receive(&channel)? else { return Ok(()) };
+    let report = match request {
+        Request::Launch(plan) => launch(&plan, &channel),
+        Request::Enter(visit) => enter(&visit, &channel),
+    };
+    channel::send(&channel, &report.unwrap_or_else(Report::Failed), &[])
 }
 
-/// The ends of what the init and its maker say to each other.
+fn launch(plan: &Plan, channel: &UnixStream) -> Result<Report, Failure> {
+    let prepared = child::Prepared::new(&plan.spec)?;
+    let confined = plan.isolation == Isolation::Full;
+    let birth = Birth {
+        flags: if confined { namespace_flags(&plan.spec) } else { 0 },
+        group: &plan.group,
+        state_file: &plan.state_file,
+        asks: confined && plan.spec.network == Network::Own,
+        channel,
+    };
+    birth.begin(|gate| child::become_init(plan, prepared, gate))
+}
+
+fn enter(visit: &Visit, channel: &UnixStream) -> Result<Report, Failure> {
+    let prepared = visit::Prepared::new(visit)?;
+    let birth = Birth { flags: 0, group: &visit.group, state_file: &visit.state_file, asks: false, channel };
+    birth.begin(|gate| visit::become_session(visit, prepared, channel, gate))
+}
+
+fn namespace_flags(spec: &ContainerSpec) -> i32 {
+    let own = spec.namespaces;
+    let flag = |on: bool, flag: i32| if on { flag } else { 0 };
+    flag(own.pid, libc::CLONE_NEWPID)
+        | flag(own.has_mounts() || spec.root.is_some(), libc::CLONE_NEWNS)
+        | flag(own.ipc, libc::CLONE_NEWIPC)
+        | flag(own.uts, libc::CLONE_NEWUTS)
+        | flag(spec.network == Network::Own, libc::CLONE_NEWNET)
+}
+
+/// How a process comes to be.
+struct Birth<'a> {
+    /// `CLONE_NEW*`.
+    flags: i32,
+    group: &'a Group,
+    state_file: &'a Path,
+    /// Whether the agent has something to do before it may run.
+    asks: bool,
+    channel: &'a UnixStream,
+}
+
+/// The ends of what the new process and its maker say to each other.
 struct Link {
-    /// One byte comes when the init may run; the end of the pipe means it must not.
+    /// One byte comes when the process may run; the end of the pipe means it must not.
     gate: (OwnedFd, OwnedFd),
     /// A [`Failure`], or its end when the exec succeeded.
     errors: (OwnedFd, OwnedFd),
 }
 
-fn start(plan: &Plan) -> Result<ProcessIdentity, Failure> {
-    let prepared = child::Prepared::new(&plan.spec)?;
-    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).attempt(|| "make a pipe".into());
-    let link = Link { gate: pipe()?, errors: pipe()? };
-    let birthplace = match plan.group.birthplace() {
-        Some(path) => Some(fs::File::open(path).attempt(|| format!("open cgroup {}", path.display()))?),
-        None => None,
-    };
-    let flags = match plan.isolation {
-        Isolation::Full => namespace_flags(plan),
-        Isolation::Plain => 0,
-    };
-    use std::os::fd::AsFd;
-    let cgroup = birthplace.as_ref().map(|file| file.as_fd());
-    #[allow(unsafe_code)]
-    // SAFETY: `container_init_main` is called before any other thread is made.
-    let cloned = unsafe { clone_sibling(flags, cgroup) };
-    match cloned.attempt(|| "clone into new namespaces".into())? {
-        Cloned::Child => child::run(plan, prepared, link),
-        Cloned::Parent { pid } => {
-            drop(prepared);
-            follow(plan, link, pid).map_err(|failure| {
-                if let Some(raw) = rustix::process::Pid::from_raw(pid as i32) {
-                    // It may have ended by itself; then there is nothing to end.
-                    let _ = rustix::process::kill_process(raw, rustix::process::Signal::KILL);
-                }
-                Failure { pid: Some(pid), ..failure }
-            })
+/// What the new process waits at before it becomes its program.
+struct Gate(OwnedFd);
+
+impl Gate {
+    fn pass(self) {
+        let mut byte = [0];
+        if rustix::io::read(&self.0, &mut byte) != Ok(1) {
+            // The maker is gone or forbids it: whoever asked for this process has forgotten it.
+            exit_now(127);
         }
     }
 }
 
-fn namespace_flags(plan: &Plan) -> i32 {
-    let own = plan.spec.namespaces;
-    let flag = |on: bool, flag: i32| if on { flag } else { 0 };
-    flag(own.pid, libc::CLONE_NEWPID)
-        | flag(own.has_mounts(), libc::CLONE_NEWNS)
-        | flag(own.ipc, libc::CLONE_NEWIPC)
-        | flag(own.uts, libc::CLONE_NEWUTS)
-}
-
-/// Lets the new init run and waits until it has become its program.
-fn follow(plan: &Plan, link: Link, pid: u32) -> Result<ProcessIdentity, Failure> {
-    let Link { gate: (gate_read, gate_write), errors: (errors_read, errors_write) } = link;
-    drop((gate_read, errors_write));
-    let released = release(plan, &gate_write, pid);
-    drop(gate_write);
-    let mut told = Vec::new();
-    fs::File::from(errors_read).read_to_end(&mut told).attempt(|| "hear from the container".into())?;
-    if told.is_empty() {
-        return released;
+impl Birth<'_> {
+    /// Clones this process; the copy goes on with `become_it`.
+    fn begin(&self, become_it: impl FnOnce(Gate) -> Result<Infallible, Failure>) -> Result<Report, Failure> {
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).attempt(|| "make a pipe".into());
+        let link = Link { gate: pipe()?, errors: pipe()? };
+        let birthplace = match self.group.birthplace() {
+            Some(path) => Some(fs::File::open(path).attempt(|| format!("open cgroup {}", path.display()))?),
+            None => None,
+        };
+        let cgroup = birthplace.as_ref().map(|file| file.as_fd());
+        #[allow(unsafe_code)]
+        // SAFETY: `container_init_main` is called before any other thread is made.
+        let cloned = unsafe { clone_sibling(self.flags, cgroup) };
+        match cloned.attempt(|| "clone into new namespaces".into())? {
+            Cloned::Child => {
+                let Link { gate: (gate, gate_write), errors: (errors_read, errors) } = link;
+                drop((gate_write, errors_read));
+                match become_it(Gate(gate)) {
+                    Ok(never) => match never {},
+                    Err(failure) => give_up(&errors, &failure),
+                }
+            }
+            Cloned::Parent { pid } => self.follow(link, pid).inspect(|report| {
+                if matches!(report, Report::Stopped { .. }) {
+                    kill(pid);
+                }
+            }),
+        }
     }
-    // What the init met comes first: our own steps then failed only because it had ended.
-    Err(serde_json::from_slice(&told).unwrap_or_else(|error| Failure::new("hear from the container", error)))
+
+    /// Lets the new process run and waits until it has become its program.
+    fn follow(&self, link: Link, pid: u32) -> Result<Report, Failure> {
+        let Link { gate: (gate_read, gate), errors: (errors, errors_write) } = link;
+        drop((gate_read, errors_write));
+        let released = self.release(&gate, pid);
+        drop(gate);
+        let mut told = Vec::new();
+        let heard = fs::File::from(errors).read_to_end(&mut told).attempt(|| "hear from the process".into());
+        let result = match heard {
+            Ok(_) if told.is_empty() => released,
+            // What it met comes first: our own steps then failed only because it had ended.
+            Ok(_) => Err(serde_json::from_slice(&told)
+                .unwrap_or_else(|error| Failure::new("hear from the process", error))),
+            Err(failure) => Err(failure),
+        };
+        result.map_err(|failure| {
+            kill(pid);
+            Failure { pid: Some(pid), ..failure }
+        })
+    }
+
+    /// Records who it is, asks the agent if that wants to be asked, and opens the gate.
+    fn release(&self, gate: &OwnedFd, pid: u32) -> Result<Report, Failure> {
+        let identity = ProcessIdentity::of(pid).attempt(|| format!("identify process {pid}"))?;
+        // Before it runs, so that there is never a process that a restarted agent could not find.
+        record(self.state_file, &identity).attempt(|| format!("write {}", self.state_file.display()))?;
+        if self.asks {
+            channel::send(self.channel, &Report::Created { pid }, &[]).attempt(|| "ask the agent".into())?;
+            let answer = channel::receive::<bool>(self.channel).attempt(|| "hear from the agent".into())?;
+            let Some((go, _)) = answer else { return Err(Failure::new("hear from the agent", "it is gone")) };
+            if !go {
+                return Ok(Report::Stopped { pid });
+            }
+        }
+        rustix::io::write(gate, b"1").attempt(|| "let the process run".into())?;
+        Ok(Report::Started(identity))
+    }
 }
 
-/// Records who the init is and opens its gate.
-fn release(plan: &Plan, gate: &OwnedFd, pid: u32) -> Result<ProcessIdentity, Failure> {
-    let identity = ProcessIdentity::of(pid).attempt(|| format!("identify process {pid}"))?;
-    // Before it runs, so that there is never a container that a restarted agent could not find.
-    record(&plan.state_file, &identity).attempt(|| format!("write {}", plan.state_file.display()))?;
-    rustix::io::write(gate, b"1").attempt(|| "let the container run".into())?;
-    Ok(identity)
+fn kill(pid: u32) {
+    if let Some(raw) = rustix::process::Pid::from_raw(pid as i32) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = rustix::process::kill_process(raw, rustix::process::Signal::KILL);
+    }
 }
 
 /// Replaces the file whole: a reader sees the old or the new content.
@@ -170,11 +262,6 @@ fn record(path: &Path, identity: &ProcessIdentity) -> io::Result<()> {
     let draft = path.with_extension("new");
     fs::write(&draft, serde_json::to_vec(identity)?)?;
     fs::rename(&draft, path)
-}
-
-fn find_user(spec: &ContainerSpec) -> Result<Option<User>, Failure> {
-    let find = |name: &String| User::find(Path::new("/"), name).attempt(|| format!("find user {name}"));
-    spec.user.as_ref().map(find).transpose()
 }
 
 /// Never returns to code that the maker of the copy runs.

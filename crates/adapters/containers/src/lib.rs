@@ -10,10 +10,19 @@
 //! down who it is, and goes away. So the agent gets the exit status and no zombie stays, and an agent that
 //! comes back later finds the init by pid, start time and boot id.
 //!
-//! Under [`Isolation::Full`] the init is PID 1 of a pid namespace of its own and sees the host's file system
-//! through a mount namespace of its own: the host's mounts and unmounts still arrive in it, its own do not
-//! go back, and the kernel removes them with its last process. `/proc`, `/dev/shm` and `/dev/mqueue` are its
-//! own. The network is the host's. Cgroups limit cpu, memory and processes, on v1, v2 and the hybrid.
+//! Under [`Isolation::Full`] the init is PID 1 of a pid namespace of its own. Cgroups limit cpu, memory and
+//! processes, on v1, v2 and the hybrid. With [`Network::Own`] it has an empty network namespace, which the
+//! caller configures while the init waits at its gate. What the init sees as its file system is one of two:
+//! - The host's, through a mount namespace of its own: the host's mounts and unmounts still arrive in it, its
+//!   own do not go back. `/proc`, `/dev/shm` and `/dev/mqueue` are its own.
+//! - A root of its own ([`RootFs`]): an image's layers stacked by overlayfs, `/proc` and `/sys` as docker
+//!   shows them, a `/dev` with the devices that every container has.
+//!
+//! The init makes all mounts itself, in its own namespace, so the kernel removes them with its last process.
+//! [`OWN_PROGRAM`] runs inside any root, whatever is in it, by the descriptor of this program's file.
+//!
+//! [`Containers::enter`] starts one more process in a container, by the same helper: a session, with a
+//! terminal of the container's or with pipes.
 //!
 //! Why not an OCI runtime library: libcontainer 0.7 prepares every root file system by making device nodes
 //! and links in its `/dev` and by deleting `/dev/ptmx`. With the host's file system as the root, as command
@@ -21,18 +30,28 @@
 //! tasks. It started a container in 3.4 ms (host file system under a fresh `/dev`) where this takes 1 to 2.
 //!
 //! # Privileges
-//! Root inside keeps the capabilities that docker gives by default ([`Capability::DOCKER_DEFAULT`]), if the
-//! spec says so; Mesos gives all. A user that is not root has none. Set-uid programs work unless
-//! [`ContainerSpec::no_new_privileges`] is set: command tasks share the host's file system and may use
-//! `sudo`, as under Mesos. There is no seccomp filter yet, and no separate root file system.
+//! Root inside keeps the capabilities that the spec names, usually those that docker gives by default
+//! ([`Capability::DOCKER_DEFAULT`]); Mesos gives all. A user that is not root has none. Set-uid programs work
+//! unless [`ContainerSpec::no_new_privileges`] is set: command tasks share the host's file system and may use
+//! `sudo`, as under Mesos. [`Seccomp::Default`] is docker's filter; it ends 32-bit programs of a 64-bit
+//! machine, which docker's lets through.
+//!
+//! Devices in a root of its own are confined without a device cgroup: every mount but those of the devices
+//! themselves is `nodev`, so the nodes that a container makes cannot be opened, on cgroup v1 and v2 alike. It
+//! holds as long as the container cannot mount (`SYS_ADMIN`), which docker's capabilities exclude.
+//!
+//! There are no user namespaces: root inside is root, less its capabilities.
 //!
 //! # Invariants
-//! - After [`Containers::destroy`] no process, mount, cgroup or file of the container is left.
+//! - After [`Containers::destroy`] no process, mount, cgroup, namespace or file of the container is left, nor
+//!   what it wrote to its root.
+//! - No symbolic link of an image or a volume leads a mount out of the container's root.
 //! - It needs the container's id alone: no record of containers is kept in memory.
 //! - A container whose init was not recorded on disk has never run.
 
 mod capability;
 mod cgroup;
+mod channel;
 mod clone;
 mod containers;
 mod helper;
@@ -41,7 +60,10 @@ mod mounts;
 mod plain;
 mod probe;
 mod process;
+mod record;
+mod seccomp;
 mod session;
+mod sessions;
 mod spec;
 mod tree;
 mod usage;

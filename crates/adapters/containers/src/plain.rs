@@ -1,4 +1,5 @@
-//! Containers without namespaces and cgroups: a process tree that is found by walking `/proc`.
+//! Containers without namespaces and cgroups, and sessions: process trees that are found by walking `/proc`.
+//! Their processes are told by a marker, a variable with its value that all of them inherit.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +12,21 @@ use crate::usage::{CpuUsage, MemoryUsage, Usage, of_ticks};
 /// Kills everything below the init while the init still stands, stopped so that it starts nothing new:
 /// orphans are handed to it (it is a child subreaper), so none can slip away. Returns when none is left or
 /// time is up; what is left then is found once more by [`kill_members`].
-pub(crate) fn end_members(init: &ProcessIdentity, container_id: &str, timeout: Duration) {
+pub(crate) fn end_members(init: &ProcessIdentity, marker: &str, timeout: Duration) {
     let Ok(seen) = Stat::read(init.pid) else { return };
     if seen.start_time != init.start_time {
         return;
     }
     tree::signal(init.pid, &seen, Signal::STOP);
     let deadline = Instant::now() + timeout;
-    while !kill_members(Some(init), container_id).is_empty() && Instant::now() < deadline {
+    while !kill_members(Some(init), marker).is_empty() && Instant::now() < deadline {
         pause();
     }
 }
 
 /// Kills the members but not the init; returns who they were.
-pub(crate) fn kill_members(init: Option<&ProcessIdentity>, container_id: &str) -> Vec<u32> {
-    let members = Snapshot::take().members(leader(init), container_id);
+pub(crate) fn kill_members(init: Option<&ProcessIdentity>, marker: &str) -> Vec<u32> {
+    let members = Snapshot::take().members(leader(init), marker);
     for (pid, stat) in &members {
         tree::signal(*pid, stat, Signal::KILL);
     }
@@ -48,9 +49,9 @@ fn pause() {
 }
 
 /// The sum over the container's processes that live now; cpu time of ended ones is not in it.
-pub(crate) fn usage(init: Option<ProcessIdentity>, container_id: &str) -> Usage {
+pub(crate) fn usage(init: Option<ProcessIdentity>, marker: &str) -> Usage {
     let leader = leader(init.as_ref());
-    let mut members = Snapshot::take().members(leader, container_id);
+    let mut members = Snapshot::take().members(leader, marker);
     members.extend(leader.and_then(|pid| Some((pid, Stat::read(pid).ok()?))));
     let page = rustix::param::page_size() as u64;
     let rss_bytes = members.iter().map(|(_, stat)| stat.rss_pages * page).sum();

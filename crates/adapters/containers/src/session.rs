@@ -33,6 +33,11 @@ pub struct EnterSpec {
     pub terminal: Option<WindowSize>,
 }
 
+impl EnterSpec {
+    /// The most sessions of one container that are recorded at a time.
+    pub const SESSIONS_LIMIT: usize = 64;
+}
+
 /// The size of a terminal's window, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowSize {
@@ -40,6 +45,12 @@ pub struct WindowSize {
     pub rows: u16,
     /// Characters in a line.
     pub columns: u16,
+}
+
+impl From<WindowSize> for rustix::termios::Winsize {
+    fn from(size: WindowSize) -> Self {
+        Self { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
+    }
 }
 
 /// A process that was started in a running container.
@@ -98,8 +109,10 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    #[allow(unsafe_code)]
     pub(crate) fn new(master: OwnedFd) -> io::Result<Terminal> {
-        Ok(Terminal { master: AsyncFd::new(master)? })
+        // SAFETY: an OwnedFd names the same open descriptor for as long as it lives, and the AsyncFd owns it.
+        Ok(Terminal { master: unsafe { AsyncFd::register(master)? } })
     }
 
     /// Waits for output and reads some of it; 0 when nobody has the terminal open any more.
@@ -128,9 +141,7 @@ impl Terminal {
 
     /// Tells the session that its window has another size now: its foreground processes get SIGWINCH.
     pub fn resize(&self, size: WindowSize) -> io::Result<()> {
-        let size =
-            rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
-        Ok(rustix::termios::tcsetwinsize(self.master.get_ref(), size)?)
+        Ok(rustix::termios::tcsetwinsize(self.master.get_ref(), size.into())?)
     }
 }
 
@@ -143,6 +154,9 @@ pub enum EnterError {
     /// A session of this id exists in the container.
     #[error("session {0} exists already")]
     Exists(String),
+    /// The container has [`EnterSpec::SESSIONS_LIMIT`] sessions.
+    #[error("container {0} has {limit} sessions, as many as are allowed", limit = EnterSpec::SESSIONS_LIMIT)]
+    TooMany(ContainerId),
     /// There is no such container, or it has ended.
     #[error("container {0} does not run")]
     NotRunning(ContainerId),

@@ -11,6 +11,19 @@ use crate::process::Stat;
 /// the container's session and whose parents are gone.
 pub const CONTAINER_ID_VARIABLE: &str = "DCOS_CONTAINER_ID";
 
+/// The same for what a session of a container started.
+pub(crate) const SESSION_ID_VARIABLE: &str = "DCOS_SESSION_ID";
+
+/// How the processes of a container are marked.
+pub(crate) fn container_marker(container_id: &str) -> String {
+    format!("{CONTAINER_ID_VARIABLE}={container_id}")
+}
+
+/// The value by which a session's processes are marked.
+pub(crate) fn session_mark(container_id: &str, session_id: &str) -> String {
+    format!("{container_id}/{session_id}")
+}
+
 /// One pass over `/proc`.
 pub(crate) struct Snapshot {
     processes: BTreeMap<u32, Stat>,
@@ -45,14 +58,13 @@ impl Snapshot {
         found
     }
 
-    /// What belongs to a plain container besides its init: descendants, members of its session, and whoever
-    /// inherited its id.
-    pub(crate) fn members(&self, init: Option<u32>, container_id: &str) -> Vec<(u32, Stat)> {
+    /// What belongs to a plain container or a session besides its first process: descendants, members of its
+    /// session, and whoever inherited its `marker`, a variable with its value.
+    pub(crate) fn members(&self, init: Option<u32>, marker: &str) -> Vec<(u32, Stat)> {
         let mut found = init.map(|init| self.descendants(init)).unwrap_or_default();
-        let marker = format!("{CONTAINER_ID_VARIABLE}={container_id}");
         for (pid, stat) in &self.processes {
             let known = Some(*pid) == init || found.iter().any(|(known, _)| known == pid);
-            if !known && !stat.is_dead() && (Some(stat.session) == init || has_variable(*pid, &marker)) {
+            if !known && !stat.is_dead() && (Some(stat.session) == init || has_variable(*pid, marker)) {
                 found.push((*pid, *stat));
             }
         }
@@ -127,8 +139,8 @@ mod tests {
             pids
         };
         assert_eq!(pids(snapshot.descendants(base)), [1, 3]);
-        assert_eq!(pids(snapshot.members(Some(base), "c")), [1, 3, 4]);
-        assert_eq!(pids(snapshot.members(None, "c")), [0u32; 0]);
+        assert_eq!(pids(snapshot.members(Some(base), "C=c")), [1, 3, 4]);
+        assert_eq!(pids(snapshot.members(None, "C=c")), [0u32; 0]);
     }
 
     #[test]

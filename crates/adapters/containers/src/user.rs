@@ -2,8 +2,12 @@
 //! library's name service plug-ins cannot be loaded.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+/// The most of a user database that is read.
+const DATABASE_LIMIT: u64 = 4 << 20;
 
 /// A user that a process can become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,9 @@ pub enum UserError {
     /// Neither a login name nor a number.
     #[error("there is no user {0:?} in /etc/passwd")]
     Unknown(String),
+    /// No group of this name.
+    #[error("there is no group {0:?} in /etc/group")]
+    UnknownGroup(String),
     /// A user database could not be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -37,24 +44,58 @@ pub enum UserError {
 }
 
 impl User {
-    /// Finds `name`, a login name or a user id, in the databases of `root` (`/` for the host).
+    /// Finds `name`, a login name or a user id, perhaps with `:` and the name or id of a group that stands
+    /// for all of the user's own, in the databases of `root` (`/` for the host).
     pub fn find(root: &Path, name: &str) -> Result<User, UserError> {
-        let read = |file: &str| {
-            let path = root.join(file);
-            match fs::read_to_string(&path) {
-                Ok(text) => Ok(text),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-                Err(source) => Err(UserError::Read { path, source }),
-            }
+        let (name, group) = match name.split_once(':') {
+            Some((name, group)) => (name, Some(group)),
+            None => (name, None),
         };
-        let number = name.parse::<u32>().ok();
-        if name == "root" || number == Some(0) {
+        let mut user = if name == "root" || name.parse() == Ok(0_u32) {
             // Needs no database: an image without one can still run as root.
             let home = PathBuf::from("/root");
-            return Ok(User { name: "root".to_owned(), uid: 0, gid: 0, groups: vec![0], home });
+            User { name: "root".to_owned(), uid: 0, gid: 0, groups: vec![0], home }
+        } else {
+            find(&read(root, "etc/passwd")?, &read(root, "etc/group")?, name)?
+        };
+        if let Some(group) = group.filter(|group| !group.is_empty()) {
+            user.gid = match group.parse() {
+                Ok(gid) => gid,
+                Err(_) if group == "root" => 0,
+                Err(_) => find_group(&read(root, "etc/group")?, group)
+                    .ok_or_else(|| UserError::UnknownGroup(group.to_owned()))?,
+            };
+            user.groups = vec![user.gid];
         }
-        find(&read("etc/passwd")?, &read("etc/group")?, name)
+        Ok(user)
     }
+}
+
+/// Reads a database of at most [`DATABASE_LIMIT`]; empty if there is none. An image's may be anything: a
+/// FIFO must not hold the reader up, nor a file of any size fill its memory.
+fn read(root: &Path, file: &str) -> Result<String, UserError> {
+    let path = root.join(file);
+    let mut options = fs::OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let text = options.open(&path).and_then(|file| {
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let mut text = Vec::new();
+        file.take(DATABASE_LIMIT).read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    });
+    match text {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        result => result.map_err(|source| UserError::Read { path, source }),
+    }
+}
+
+fn find_group(group: &str, name: &str) -> Option<u32> {
+    group.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next() == Some(name) { fields.nth(1)?.parse().ok() } else { None }
+    })
 }
 
 fn find(passwd: &str, group: &str, name: &str) -> Result<User, UserError> {
@@ -93,6 +134,30 @@ mod tests {
         let found = find(PASSWD, GROUP, name).ok();
         let found = found.as_ref().map(|u| (u.uid, u.gid, &*u.groups, u.home.to_str().unwrap()));
         assert_eq!(found, expect, "{name}");
+    }
+
+    #[test]
+    fn a_group_may_stand_for_the_users_own() {
+        let root = std::env::temp_dir().join(format!("dcos-user-{}", std::process::id()));
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("etc/passwd"), PASSWD).unwrap();
+        fs::write(root.join("etc/group"), GROUP).unwrap();
+        let check = |name: &str, expect: Result<(u32, &[u32]), &str>| {
+            let found = User::find(&root, name).map_err(|error| error.to_string());
+            let found = found.as_ref().map(|user| (user.uid, &*user.groups)).map_err(String::as_str);
+            assert_eq!(found, expect, "{name}");
+        };
+        check("ann", Ok((1000, &[100, 10])));
+        check("ann:wheel", Ok((1000, &[10])));
+        check("ann:4711", Ok((1000, &[4711])));
+        check("4711:11", Ok((4711, &[11])));
+        check("root:wheel", Ok((0, &[10])));
+        check("0:", Ok((0, &[0])));
+        check("ann:nobody-here", Err("there is no group \"nobody-here\" in /etc/group"));
+        check("bob:wheel", Err("there is no user \"bob\" in /etc/passwd"));
+        fs::remove_dir_all(&root).unwrap();
+        check("4711:11", Ok((4711, &[11])));
+        check("ann", Err("there is no user \"ann\" in /etc/passwd"));
     }
 
     #[test]

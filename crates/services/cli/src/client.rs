@@ -103,16 +103,6 @@ impl Client {
         self.request(Method::POST, path, Some(body)).await
     }
 
-    /// `PUT` of JSON.
-    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Answer, Error> {
-        self.request(Method::PUT, path, Some(body)).await
-    }
-
-    /// `DELETE`.
-    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Error> {
-        self.request(Method::DELETE, path, None).await
-    }
-
     /// Sends JSON, or nothing, and reads the whole answer, whatever its status.
     ///
     /// # Errors

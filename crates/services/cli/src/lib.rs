@@ -12,7 +12,11 @@
 #![allow(dead_code, reason = "the frame lands before all that uses it")]
 
 mod answer;
+mod auth;
 mod client;
+mod cluster;
+mod clusters;
+mod config;
 mod context;
 mod error;
 mod glob;
@@ -23,9 +27,11 @@ mod marathon;
 mod node;
 mod output;
 mod port_forward;
+mod prompt;
 mod sandbox;
 mod service;
 mod session;
+mod settings;
 mod suggest;
 mod table;
 mod task;
@@ -45,6 +51,15 @@ pub(crate) use table::{Align, Table};
 /// The commands of users and operators.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Authenticate to DC/OS cluster
+    #[command(subcommand)]
+    Auth(auth::Command),
+    /// Manage your DC/OS clusters
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Manage the DC/OS configuration file
+    #[command(subcommand)]
+    Config(config::Command),
     /// Look after the images of an agent
     #[command(subcommand, hide = true)]
     Image(image::Command),
@@ -113,6 +128,9 @@ pub fn help(program: Program) -> ExitCode {
 /// Every command's future is boxed: the largest of them would else be what each pays for.
 async fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error> {
     match command {
+        Command::Auth(command) => Box::pin(auth::run(command, context)).await,
+        Command::Cluster(command) => Box::pin(cluster::run(command, context)).await,
+        Command::Config(command) => config::run(command, context),
         Command::Image(command) => Box::pin(image::run(command, context)).await,
         Command::Marathon(command) => Box::pin(marathon::run(command, context)).await,
         Command::Node(command) => Box::pin(node::run(command, context)).await,

@@ -73,41 +73,51 @@ fn token(path: &Path) -> Result<String, Error> {
 }
 
 /// The cluster of this machine that is meant if nothing else is said: the one in the usual directory
-/// of this user, else the only one that runs, else the one in the usual directory of root.
+/// of this user, else the only one that runs.
 pub(crate) fn find(variable: impl Fn(&str) -> Option<String>) -> Result<Cluster, Error> {
-    let usual = |state: PathBuf| Local::of(&state.join("dcos").join("up"));
-    let own = usual(host::state_directory(|name| variable(name).map(Into::into)));
-    if let Some(local) = own
-        && local.runs()
-    {
-        return local.cluster();
+    let usual = usual(&variable);
+    let mut running = all(&variable);
+    if let Some(at) = running.iter().position(|local| local.dir == usual) {
+        return running.swap_remove(at).cluster();
     }
-    let mut others = running(variable("XDG_RUNTIME_DIR").as_deref().map(Path::new));
-    if others.len() > 1 {
+    if running.len() > 1 {
         let names: Vec<String> =
-            others.iter().map(|local| format!("  {} in {}", local.url, local.dir.display())).collect();
-        return Err(Error::new(format!("several clusters run on this machine:\n{}", names.join("\n")))
-            .hint("Say which one is meant with DCOS_CLUSTER=<its directory>, or attach it with `dcos cluster setup <url>`."));
+            running.iter().map(|local| format!("  {} in {}", local.url, local.dir.display())).collect();
+        return Err(Error::new(format!("several clusters run on this machine:\n{}", names.join("\n"))).hint(
+            "Say which one is meant: DCOS_CLUSTER=<its directory>, or `dcos cluster attach <its directory>`.",
+        ));
     }
-    let roots = || usual(PathBuf::from("/var/lib")).filter(Local::runs);
-    match others.pop().or_else(roots) {
+    match running.pop() {
         Some(local) => local.cluster(),
+        None if Local::of(&usual).is_some() => Err(Error::new(format!(
+            "no cluster is attached, and the one of this machine in {} does not run",
+            usual.display()
+        ))
+        .hint("Start it again with `dcos up`, or name another one with `dcos cluster setup <url>`.")),
         None => Err(Error::new("no cluster is attached, and none runs on this machine")
             .hint("Start one here with `dcos up`, or name one with `dcos cluster setup <url>`.")),
     }
 }
 
-/// The clusters that run on this machine in unusual directories: by the leases of ports of their
-/// agents, which are named after the directory.
-fn running(runtime_dir: Option<&Path>) -> Vec<Local> {
-    let mut dirs: Vec<PathBuf> = PortLeases::of_host(runtime_dir)
-        .running()
-        .iter()
-        .filter_map(|owner| Some(PathBuf::from(directory(owner)?)))
-        .collect();
+/// The clusters that run on this machine and that this user can know of.
+pub(crate) fn all(variable: impl Fn(&str) -> Option<String>) -> Vec<Local> {
+    let mut dirs = leased(variable("XDG_RUNTIME_DIR").as_deref().map(Path::new));
+    dirs.extend([usual(&variable), PathBuf::from("/var/lib/dcos/up")]);
     dirs.sort();
     dirs.dedup();
     dirs.iter().filter_map(|dir| Local::of(dir)).filter(Local::runs).collect()
+}
+
+/// Where this user's cluster is if it is not said.
+fn usual(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    host::state_directory(|name| variable(name).map(Into::into)).join("dcos").join("up")
+}
+
+/// The directories of the clusters that have leased ports of this machine for their agents: leases are
+/// named after them.
+fn leased(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
+    let owners = PortLeases::of_host(runtime_dir).running();
+    owners.iter().filter_map(|owner| Some(PathBuf::from(directory(owner)?))).collect()
 }
 
 /// The directory in the name of an owner of ports, as in `/var/lib/dcos/up public agent 1`.

@@ -24,6 +24,7 @@ mod normalise;
 mod problems;
 mod queue;
 mod read;
+pub mod reference;
 mod request;
 mod task;
 mod update;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::problems::Problems;
+use crate::reference::{Field, Kind};
 
 /// Where problems go while a body is read.
 #[derive(Debug, Default)]
@@ -27,7 +28,15 @@ impl<'v> At<'v> {
     }
 
     /// The member `name`, unless absent or null. What is no object has no members.
+    ///
+    /// # Panics
+    /// In tests, if the reference has no such field.
     pub(crate) fn member(&self, name: &str) -> Option<At<'v>> {
+        debug_assert!(
+            Field::at(&format!("{}/{name}", self.path)).is_some(),
+            "{}/{name} is read, and is not in the reference",
+            self.path
+        );
         let value = self.value.get(name)?;
         (!value.is_null()).then(|| At { value, path: format!("{}/{name}", self.path) })
     }
@@ -47,6 +56,11 @@ impl Reader {
     /// Notes that the member `name` of `of` must be there.
     pub(crate) fn missing(&mut self, of: &At<'_>, name: &str) {
         self.problems.add(format!("{}/{name}", of.path), "error.path.missing");
+    }
+
+    /// Notes it if this is no object; reading its members goes on with none.
+    pub(crate) fn object(&mut self, at: &At<'_>) -> Option<()> {
+        if at.value.is_object() { Some(()) } else { self.wrong(at, "error.expected.jsobject") }
     }
 
     pub(crate) fn string(&mut self, at: &At<'_>) -> Option<String> {
@@ -72,16 +86,24 @@ impl Reader {
         }
     }
 
-    /// A whole number of 32 bits from `min` to `max`.
-    pub(crate) fn int(&mut self, at: &At<'_>, min: i32, max: i32) -> Option<u32> {
+    /// A whole number of 32 bits, within the field's bounds.
+    pub(crate) fn int(&mut self, at: &At<'_>) -> Option<u32> {
         let value = self.whole(at, i32::MIN.into(), i32::MAX.into(), "error.expected.int")?;
-        self.bounded(at, value, min.into(), max.into()).and_then(|value| u32::try_from(value).ok())
+        self.within(at, value).and_then(|value| u32::try_from(value).ok())
     }
 
-    /// A whole number of 64 bits, not negative.
+    /// A whole number of 64 bits, within the field's bounds.
     pub(crate) fn long(&mut self, at: &At<'_>) -> Option<u64> {
         let value = self.whole(at, i64::MIN, i64::MAX, "error.expected.long")?;
-        self.bounded(at, value, 0, i64::MAX).and_then(|value| u64::try_from(value).ok())
+        self.within(at, value)
+    }
+
+    fn within(&mut self, at: &At<'_>, value: i64) -> Option<u64> {
+        let (min, max) = match kind(at) {
+            Some(Kind::Whole(min, max)) => (i128::from(min), i128::from(max)),
+            kind => unreachable!("{} is {kind:?} in the reference, as tests of every field show", at.path),
+        };
+        self.bounded(at, i128::from(value), min, max).and_then(|value| u64::try_from(value).ok())
     }
 
     fn whole(&mut self, at: &At<'_>, min: i64, max: i64, error: &str) -> Option<i64> {
@@ -119,7 +141,12 @@ impl Reader {
         }
     }
 
-    pub(crate) fn number(&mut self, at: &At<'_>, min: f64, max: f64) -> Option<f64> {
+    /// A number within the field's bounds.
+    pub(crate) fn number(&mut self, at: &At<'_>) -> Option<f64> {
+        let (min, max) = match kind(at) {
+            Some(Kind::Number(min, max)) => (min, max),
+            kind => unreachable!("{} is {kind:?} in the reference, as tests of every field show", at.path),
+        };
         match at.value.as_f64() {
             Some(value) => self.bounded(at, value, min, max),
             None => self.wrong(at, "error.expected.jsnumber"),
@@ -127,7 +154,15 @@ impl Reader {
     }
 
     /// One of `all`, by its name without regard to case. `kind` is the name of the type in the explanation.
+    ///
+    /// # Panics
+    /// In tests, if the reference has other names.
     pub(crate) fn one_of<T: Copy>(&mut self, at: &At<'_>, kind: &str, all: &[(&str, T)]) -> Option<T> {
+        debug_assert!(
+            !matches!(self::kind(at), Some(Kind::Word(words)) if !words.iter().eq(all.iter().map(|(name, _)| name))),
+            "{} has other words in the reference",
+            at.path
+        );
         let found =
             at.value.as_str().and_then(|text| all.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)));
         if found.is_none() {
@@ -177,4 +212,9 @@ impl Reader {
         self.problems.add(&at.path, error);
         None
     }
+}
+
+/// What the reference says that a field may be.
+fn kind(at: &At<'_>) -> Option<Kind> {
+    Field::at(&at.path).map(|field| field.kind)
 }

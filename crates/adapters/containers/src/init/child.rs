@@ -1,25 +1,26 @@
-//! What the copy does on its way to becoming the container's init.
+//! What the copy does on its way to becoming a container's init.
 
 use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::{Attempt, Failure, Link, Plan, find_user, give_up};
-use crate::capability::Capability;
+use super::confine::confine;
+use super::root::{self, Program, attach};
+use super::{Attempt, Failure, Gate, Plan};
 use crate::clone::{close_all_on_exec, reset_signals};
-use crate::mounts::{Mount, MountSource};
+use crate::record::Confinement;
 use crate::spec::{ContainerSpec, Isolation};
 use crate::tree::CONTAINER_ID_VARIABLE;
 use crate::user::User;
 
 /// What is opened and looked up in the host's view, before the copy leaves it.
 pub(super) struct Prepared {
+    /// `None` also if the user is the image's to know.
     user: Option<User>,
     stdin: File,
     stdout: File,
@@ -28,7 +29,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn new(spec: &ContainerSpec) -> Result<Prepared, Failure> {
-        let user = find_user(spec)?;
+        let user = if spec.root.is_none() { find_user(spec.user.as_deref())? } else { None };
         let stdin = File::open("/dev/null").attempt(|| "open /dev/null".into())?;
         let log = |path: &Path| {
             let mut options = OpenOptions::new();
@@ -36,70 +37,72 @@ impl Prepared {
             // The sandbox belongs to the task's user, who must not make root write elsewhere.
             options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
             let file = options.open(path).attempt(|| format!("open {}", path.display()))?;
-            if let Some(user) = &user {
-                std::os::unix::fs::fchown(&file, Some(user.uid), Some(user.gid))
-                    .attempt(|| format!("give {} to {}", path.display(), user.name))?;
-            }
             // Non-blocking was for the open alone: a FIFO there must not hold the helper up.
             rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::APPEND)
                 .attempt(|| format!("make {} blocking", path.display()))?;
             Ok(file)
         };
         let (stdout, stderr) = (log(&spec.stdout)?, log(&spec.stderr)?);
-        Ok(Prepared { user, stdin, stdout, stderr })
+        let prepared = Prepared { user, stdin, stdout, stderr };
+        prepared.give_output_to(prepared.user.as_ref())?;
+        Ok(prepared)
+    }
+
+    /// The user may open its output anew, as `/dev/stdout`.
+    fn give_output_to(&self, user: Option<&User>) -> Result<(), Failure> {
+        let Some(user) = user else { return Ok(()) };
+        for file in [&self.stdout, &self.stderr] {
+            std::os::unix::fs::fchown(file, Some(user.uid), Some(user.gid))
+                .attempt(|| format!("give the output files to {}", user.name))?;
+        }
+        Ok(())
     }
 }
 
-/// Becomes the init, or tells why not and ends.
-pub(super) fn run(plan: &Plan, prepared: Prepared, link: Link) -> ! {
-    let Link { gate: (gate_read, gate_write), errors: (errors_read, errors_write) } = link;
-    drop((gate_write, errors_read));
-    let failure = match enter(plan, &prepared).and_then(|mut command| {
-        let mut byte = [0];
-        match rustix::io::read(&gate_read, &mut byte) {
-            Ok(1) => {}
-            // The maker is gone: whoever asked for this container has forgotten it.
-            _ => crate::clone::exit_now(127),
-        }
-        exec(&mut command, plan)
-    }) {
-        Ok(never) => match never {},
-        Err(failure) => failure,
-    };
-    give_up(&errors_write, &failure)
+/// Looks `name` up in the file system as this process sees it.
+pub(super) fn find_user(name: Option<&str>) -> Result<Option<User>, Failure> {
+    name.map(|name| User::find(Path::new("/"), name).attempt(|| format!("find user {name}"))).transpose()
 }
 
-fn exec(command: &mut Command, plan: &Plan) -> Result<Infallible, Failure> {
+/// Becomes the init, or tells why not.
+pub(super) fn become_init(plan: &Plan, prepared: Prepared, gate: Gate) -> Result<Infallible, Failure> {
+    let mut command = enter(plan, &prepared)?;
+    gate.pass();
     Err(Failure::new(format!("execute {}", plan.spec.program.display()), command.exec()))
 }
 
 fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
     let spec = &plan.spec;
-    // Out of the agent's session: neither its terminal's signals nor its end reach the container.
-    rustix::process::setsid().attempt(|| "begin a session".into())?;
-    plan.group.enter().map_err(|error| {
-        let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        Failure::new(format!("enter the container's group: {error}"), why)
-    })?;
-    reset_signals();
-    rustix::stdio::dup2_stdin(&prepared.stdin).attempt(|| "redirect standard input".into())?;
-    rustix::stdio::dup2_stdout(&prepared.stdout).attempt(|| "redirect standard output".into())?;
-    rustix::stdio::dup2_stderr(&prepared.stderr).attempt(|| "redirect standard error".into())?;
+    leave_the_agent(plan)?;
+    redirect(prepared)?;
     // Lowering it needs a privilege that plain isolation may not have; it is a hint to the kernel only.
     let _ = fs::write("/proc/self/oom_score_adj", spec.oom_score_adjustment.to_string());
-    if plan.isolation == Isolation::Full {
-        if spec.namespaces.has_mounts() {
+    let full = plan.isolation == Isolation::Full;
+    if let (true, true, Some(name)) = (full, spec.namespaces.uts, &spec.hostname) {
+        rustix::system::sethostname(name.as_bytes()).attempt(|| format!("set host name {name}"))?;
+    }
+    let program = match (&spec.root, full) {
+        (Some(root), true) => root::move_into(spec, root)?,
+        (None, true) if spec.namespaces.has_mounts() => {
             mount_all(spec)?;
+            Program::Path(spec.program.clone())
         }
-        if let (true, Some(name)) = (spec.namespaces.uts, &spec.hostname) {
-            rustix::system::sethostname(name.as_bytes()).attempt(|| format!("set host name {name}"))?;
-        }
+        _ => Program::Path(spec.program.clone()),
+    };
+    let found;
+    let mut user = prepared.user.as_ref();
+    if spec.root.is_some() {
+        found = find_user(spec.user.as_deref())?;
+        user = found.as_ref();
+        prepared.give_output_to(user)?;
     }
     let directory = &spec.working_directory;
     rustix::process::chdir(directory).attempt(|| format!("enter {}", directory.display()))?;
-    give_up_privileges(plan, prepared.user.as_ref())?;
+    confine(&Confinement::of(spec), user, full)?;
     close_all_on_exec().attempt(|| "close descriptors".into())?;
-    let mut command = Command::new(&spec.program);
+    let mut command = Command::new(program.path());
+    // Its descriptor closes with the exec.
+    std::mem::forget(program);
     if let Some((name, arguments)) = spec.argv.split_first() {
         command.arg0(name).args(arguments);
     }
@@ -108,11 +111,37 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
     Ok(command)
 }
 
+/// Out of the agent's session, group, and signal dispositions: neither its terminal's signals nor its end
+/// reach the container.
+fn leave_the_agent(plan: &Plan) -> Result<(), Failure> {
+    rustix::process::setsid().attempt(|| "begin a session".into())?;
+    enter_group(&plan.group)?;
+    reset_signals();
+    Ok(())
+}
+
+pub(super) fn enter_group(group: &crate::cgroup::Group) -> Result<(), Failure> {
+    group.enter().map_err(|error| {
+        let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Failure::new(format!("enter the container's group: {error}"), why)
+    })
+}
+
+fn redirect(prepared: &Prepared) -> Result<(), Failure> {
+    rustix::stdio::dup2_stdin(&prepared.stdin).attempt(|| "redirect standard input".into())?;
+    rustix::stdio::dup2_stdout(&prepared.stdout).attempt(|| "redirect standard output".into())?;
+    rustix::stdio::dup2_stderr(&prepared.stderr).attempt(|| "redirect standard error".into())
+}
+
+/// What the host mounts and unmounts still arrives, nothing goes back (Mesos: `--make-rslave /`).
+pub(super) fn become_slave() -> Result<(), Failure> {
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", slave).attempt(|| "make all mounts slaves".into())
+}
+
 /// The host's file system as the container sees it. All of this ends with the container's last process.
 fn mount_all(spec: &ContainerSpec) -> Result<(), Failure> {
-    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    // What the host mounts and unmounts still arrives, nothing goes back (Mesos: `--make-rslave /`).
-    rustix::mount::mount_change("/", slave).attempt(|| "make all mounts slaves".into())?;
+    become_slave()?;
     let closed = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if spec.namespaces.pid {
         rustix::mount::mount(c"proc", c"/proc", c"proc", closed, None).attempt(|| "mount /proc".into())?;
@@ -127,58 +156,21 @@ fn mount_all(spec: &ContainerSpec) -> Result<(), Failure> {
                 .attempt(|| "mount /dev/mqueue".into())?;
         }
     }
-    spec.mounts.iter().try_for_each(bind)
-}
-
-fn bind(mount: &Mount) -> Result<(), Failure> {
-    let MountSource::Host(source) = &mount.source else {
-        return Err(Failure::new("mount", "a tmpfs needs a root of its own"));
-    };
-    let what = || format!("bind {} to {}", source.display(), mount.target.display());
-    rustix::mount::mount_bind_recursive(source, &mount.target).attempt(what)?;
-    if mount.read_only {
-        // A bind mount takes its flags only when it is mounted over once more.
-        let flags = MountFlags::BIND | MountFlags::RDONLY;
-        rustix::mount::mount_remount(&mount.target, flags, c"").attempt(what)?;
+    for mount in &spec.mounts {
+        let what = || attach::describe(mount);
+        let source = attach::Source::open(mount, false)?;
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let target = rustix::fs::open(&mount.target, flags, rustix::fs::Mode::empty()).attempt(what)?;
+        source.attach(&target).attempt(what)?;
     }
     Ok(())
 }
 
-fn give_up_privileges(plan: &Plan, user: Option<&User>) -> Result<(), Failure> {
-    let mask = Capability::mask(&plan.spec.capabilities);
-    let confined = plan.isolation == Isolation::Full;
-    if confined {
-        for capability in Capability::ALL.iter().filter(|capability| mask & 1 << **capability as u8 == 0) {
-            match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(
-                1 << *capability as u8,
-            )) {
-                // This kernel is older than the capability.
-                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-                Err(errno) => {
-                    return Err(Failure::new(format!("drop capability {}", capability.name()), errno));
-                }
-            }
+impl Program {
+    fn path(&self) -> PathBuf {
+        match self {
+            Program::Path(path) => path.clone(),
+            Program::Open(file) => attach::path_of(file),
         }
     }
-    if let Some(user) = user.filter(|user| user.uid != rustix::process::getuid().as_raw()) {
-        switch_to(user).attempt(|| format!("become user {}", user.name))?;
-    } else if confined {
-        let set = CapabilitySet::from_bits_retain(mask);
-        let none = CapabilitySet::empty();
-        let sets = CapabilitySets { effective: set, permitted: set, inheritable: none };
-        rustix::thread::set_capabilities(None, sets).attempt(|| "drop capabilities".into())?;
-    }
-    if plan.spec.no_new_privileges {
-        rustix::thread::set_no_new_privs(true).attempt(|| "forbid new privileges".into())?;
-    }
-    Ok(())
-}
-
-/// Groups first: they cannot be changed any more once the user is another.
-fn switch_to(user: &User) -> rustix::io::Result<()> {
-    let groups: Vec<_> = user.groups.iter().map(|gid| rustix::fs::Gid::from_raw(*gid)).collect();
-    let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
-    rustix::thread::set_thread_groups(&groups)?;
-    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid)
 }

@@ -140,7 +140,7 @@ fn privileges_are_dockers_for_root_and_none_for_others() {
     other.no_new_privileges = true;
     block_on(async {
         for spec in [&root, &other] {
-            let launched = scene.launch(&spec).await.unwrap();
+            let launched = scene.launch(spec).await.unwrap();
             assert_eq!(scene.containers.wait(&launched.process).await, Exit::Code(0));
             scene.containers.destroy(&spec.container_id).await.unwrap();
         }
@@ -261,7 +261,7 @@ fn a_failed_launch_says_why_and_leaves_nothing() {
         scene.config.helper = helper.iter().map(OsString::from).collect();
         scene.containers = Containers::new(scene.config.clone()).unwrap();
     };
-    with_helper(&["cat"]);
+    with_helper(&["true"]);
     check(&scene, scene.spec("h", ""), "the container helper ended without an answer");
 }
 

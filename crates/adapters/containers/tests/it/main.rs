@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+mod confined;
 mod full;
+mod hostile;
+mod image;
+mod network;
 mod plain;
 mod scene;
+mod session;

@@ -39,7 +39,7 @@ fn destroy_finds_who_left_the_session_also_after_the_init_is_gone() {
     block_on(async {
         for spec in [&with_init, &without] {
             let id = &spec.container_id;
-            let launched = scene.launch(&spec).await.unwrap();
+            let launched = scene.launch(spec).await.unwrap();
             eventually("all started", || scene.members(id).len() >= 4).await;
             let usage = scene.containers.usage(id).unwrap();
             assert!(usage.processes >= 4 && usage.memory.unwrap().rss_bytes > 0, "{usage:?}");

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use base::ContainerId;
 use containers::{
-    CONTAINER_ID_VARIABLE, Config, ContainerSpec, Containers, Isolation, LaunchError, Launched, Limits,
+    CONTAINER_ID_VARIABLE, Config, ContainerSpec, Containers, Exit, Isolation, LaunchError, Launched, Limits,
+    RootFs,
 };
 
 static SCENES: AtomicU32 = AtomicU32::new(0);
@@ -16,7 +17,7 @@ pub(crate) struct Scene {
     pub(crate) config: Config,
     pub(crate) containers: Containers,
     name: String,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Scene {
@@ -48,6 +49,55 @@ impl Scene {
             limits: Limits { cpu_milli: 500, ..Limits::default() },
             ..ContainerSpec::new(container_id, "/bin/sh", argv, sandbox)
         }
+    }
+
+    /// A layer with a busybox and nothing else: `/bin/sh` and all that it can be.
+    pub(crate) fn busybox(&self) -> PathBuf {
+        let layer = self.layer("busybox");
+        let bin = layer.join("bin");
+        if bin.exists() {
+            return layer;
+        }
+        fs::create_dir(&bin).unwrap();
+        let found = ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+        let busybox = found.expect("busybox-static is installed");
+        fs::copy(busybox, bin.join("busybox")).unwrap();
+        let list = std::process::Command::new(busybox).arg("--list").output().unwrap();
+        for applet in String::from_utf8(list.stdout).unwrap().lines().filter(|name| *name != "busybox") {
+            std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
+        }
+        layer
+    }
+
+    /// An empty layer.
+    pub(crate) fn layer(&self, name: &str) -> PathBuf {
+        let layer = self.directory.join("layers").join(name);
+        fs::create_dir_all(&layer).unwrap();
+        layer
+    }
+
+    /// A container that runs a shell script in a root made of these layers above a busybox.
+    pub(crate) fn image_spec(&self, id: &str, above: &[&Path], script: &str) -> ContainerSpec {
+        let mut layers = vec![self.busybox()];
+        layers.extend(above.iter().map(|layer| layer.to_path_buf()));
+        let upper_dir = self.directory.join(format!("upper-{id}"));
+        let mut spec = self.spec(id, script);
+        spec.root = Some(RootFs { layers, upper_dir, read_only: false });
+        spec.env = vec![("PATH".into(), "/bin".into())];
+        spec.working_directory = "/".into();
+        spec
+    }
+
+    /// Runs a container to its end and gives what it wrote to standard output, and how it ended.
+    pub(crate) fn run(&self, spec: &ContainerSpec) -> (String, Exit) {
+        let exit = block_on(async {
+            let launched = self.launch(spec).await.unwrap();
+            let exit = self.containers.wait(&launched.process).await;
+            self.containers.destroy(&spec.container_id).await.unwrap();
+            exit
+        });
+        self.assert_gone(&spec.container_id);
+        (self.stdout(spec), exit)
     }
 
     pub(crate) async fn launch(&self, spec: &ContainerSpec) -> Result<Launched, LaunchError> {
@@ -84,6 +134,8 @@ impl Scene {
         assert!(!self.config.runtime_dir.join(id.as_str()).exists(), "runtime directory");
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         assert!(!mounts.contains(id.as_str()), "mounts: {mounts}");
+        let name = id.as_str().strip_prefix(&self.name).unwrap_or("");
+        assert!(!self.directory.join(format!("upper{name}")).exists(), "what it wrote");
         assert!(self.containers.list().unwrap().iter().all(|found| found.container_id != *id), "list");
     }
 }
@@ -140,4 +192,10 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Does something that takes this long, on a thread for blocking work.
+pub(crate) fn take(time: Duration) {
+    let (_held, never) = std::sync::mpsc::channel::<()>();
+    let _ = never.recv_timeout(time);
 }

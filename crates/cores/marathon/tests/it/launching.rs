@@ -178,7 +178,7 @@ fn progress_is_shown_and_delays_the_end() {
     world.offer();
     let task = world.alive("/web")[0].clone();
     world.told();
-    let mut pull = |world: &mut World, mib: u32| {
+    let pull = |world: &mut World, mib: u32| {
         let message = format!("Pulling image busybox: {mib} of 40 MiB");
         world.mesos.update(&task, TaskState::TaskStarting, &message);
         world.deliver();
@@ -192,7 +192,11 @@ fn progress_is_shown_and_delays_the_end() {
         pull(&mut world, mib);
         world.pass(Duration::from_secs(200));
     }
-    assert_eq!(world.alive("/web"), [task.clone()], "ten minutes of progress are no reason to end it");
+    assert_eq!(
+        world.alive("/web"),
+        std::slice::from_ref(&task),
+        "ten minutes of progress are no reason to end it"
+    );
     // A restart of Marathon forgets nothing of it.
     world.crash();
     world.deliver();

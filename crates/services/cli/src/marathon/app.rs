@@ -158,11 +158,15 @@ async fn show(marathon: &Marathon, id: &str, version: Option<&str>) -> Result<()
 async fn missing(marathon: &Marathon, app: &Value) -> Result<(), Error> {
     let count = |field: &str| app[field].as_u64().unwrap_or_default();
     let (running, instances) = (count("tasksRunning"), count("instances"));
-    if running >= instances {
+    let is_changed = app["deployments"].as_array().is_some_and(|deployments| !deployments.is_empty());
+    if running >= instances && !is_changed {
         return Ok(());
     }
     let queue = marathon.queue(false).await?;
     let item = queue.iter().find(|item| item["app"]["id"] == app["id"]);
+    if running >= instances && item.is_none() {
+        return Ok(());
+    }
     let id = app["id"].as_str().unwrap_or_default();
     let mut text = format!("{running} of {instances} instances of {id} run.");
     if let Some(item) = item {

@@ -12,6 +12,7 @@ pub(super) fn uri(reader: &mut Reader, at: &At<'_>) -> Option<String> {
 }
 
 pub(super) fn artifact(reader: &mut Reader, at: &At<'_>) -> Option<Artifact> {
+    reader.object(at)?;
     let source = match at.member("uri") {
         Some(at) => uri(reader, &at),
         None => {

@@ -7,13 +7,10 @@ use crate::container::{
 use crate::read::{At, Reader};
 use crate::update::{DockerNetwork, GivenContainer};
 
-use super::{Refused, labels, network, network_protocol, port, port_name};
+use super::{Refused, labels, network, network_protocol, port, port_name, refuse};
 
 pub(super) fn container(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<GivenContainer> {
-    if !at.value.is_object() {
-        reader.problems.add(&at.path, "error.expected.jsobject");
-        return None;
-    }
+    reader.object(at)?;
     let engines = [("DOCKER", Engine::Docker), ("MESOS", Engine::Mesos)];
     let engine =
         at.member("type").map_or(Some(Engine::Docker), |at| reader.one_of(&at, "EngineType", &engines));
@@ -51,6 +48,7 @@ struct Docker {
 }
 
 fn docker(reader: &mut Reader, at: &At<'_>, engine: Option<Engine>, refused: &mut Refused) -> Option<Docker> {
+    reader.object(at)?;
     let image = match at.member("image") {
         Some(at) => reader.non_empty_string(&at),
         None => {
@@ -67,16 +65,12 @@ fn docker(reader: &mut Reader, at: &At<'_>, engine: Option<Engine>, refused: &mu
         .member("network")
         .map_or(Some(None), |at| reader.one_of(&at, "DockerNetwork", &networks).map(Some));
     let port_mappings = mappings(reader, at);
-    if let Some(credential) = at.member("credential") {
-        refused.push((credential.path, "must be empty".to_owned()));
-    }
-    if let Some(config) = at.member("pullConfig") {
-        let why = if engine == Some(Engine::Docker) {
-            "pullConfig is not supported with Docker containerizer"
-        } else {
-            "Feature secrets is not enabled. Enable with --enable_features secrets)"
-        };
-        refused.push((config.path, why.to_owned()));
+    refuse(at, "credential", refused);
+    match at.member("pullConfig") {
+        Some(config) if engine == Some(Engine::Docker) => {
+            refused.push((config.path, "pullConfig is not supported with Docker containerizer".to_owned()));
+        }
+        _ => drop(refuse(at, "pullConfig", refused)),
     }
     let docker = DockerContainer {
         force_pull_image: force_pull_image?,
@@ -88,6 +82,7 @@ fn docker(reader: &mut Reader, at: &At<'_>, engine: Option<Engine>, refused: &mu
 }
 
 fn docker_parameter(reader: &mut Reader, at: &At<'_>) -> Option<DockerParameter> {
+    reader.object(at)?;
     let mut text = |name, read: fn(&mut Reader, &At<'_>) -> Option<String>| match at.member(name) {
         Some(at) => read(reader, &at),
         None => {
@@ -105,6 +100,7 @@ fn mappings(reader: &mut Reader, of: &At<'_>) -> Option<Option<Vec<PortMapping>>
 }
 
 fn mapping(reader: &mut Reader, at: &At<'_>) -> Option<PortMapping> {
+    reader.object(at)?;
     let container_port = at.member("containerPort").map_or(Some(0), |at| port(reader, &at));
     let host_port = at.member("hostPort").map_or(Some(None), |at| port(reader, &at).map(Some));
     let labels = labels(reader, at);
@@ -126,16 +122,10 @@ fn mapping(reader: &mut Reader, at: &At<'_>) -> Option<PortMapping> {
 
 /// A host volume; `Some(None)` for one of another kind, which is refused.
 fn volume(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<Option<HostVolume>> {
-    let others = [
-        ("persistent", "persistent volumes are not supported yet; supported are volumes with a hostPath"),
-        ("external", "external volumes are not supported yet; supported are volumes with a hostPath"),
-        ("secret", "Feature secrets is not enabled. Enable with --enable_features secrets)"),
-    ];
-    for (name, why) in others {
-        if let Some(other) = at.member(name) {
-            refused.push((other.path, why.to_owned()));
-            return Some(None);
-        }
+    reader.object(at)?;
+    let others = ["persistent", "external", "secret"];
+    if others.into_iter().filter(|other| refuse(at, other, refused)).count() > 0 {
+        return Some(None);
     }
     let mut path = |name| match at.member(name) {
         Some(at) => reader.non_empty_string(&at),
@@ -157,22 +147,21 @@ fn volume(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<Opt
 }
 
 fn linux_info(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<LinuxInfo> {
+    reader.object(at)?;
     let seccomp = at.member("seccomp").map_or(Some(None), |at| seccomp(reader, &at, refused).map(Some));
     let ipc_info = at.member("ipcInfo").map_or(Some(None), |at| ipc_info(reader, &at, refused).map(Some));
     Some(LinuxInfo { seccomp: seccomp?, ipc_info: ipc_info? })
 }
 
 fn seccomp(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<Seccomp> {
-    if let Some(profile) = at.member("profileName").filter(|profile| !profile.is_empty()) {
-        let why = "seccomp profiles by name are not supported yet; supported is unconfined true, and the default \
-                   profile without linuxInfo.seccomp";
-        refused.push((profile.path, why.to_owned()));
-    }
+    reader.object(at)?;
+    refuse(at, "profileName", refused);
     let unconfined = at.member("unconfined").map_or(Some(false), |at| reader.boolean(&at))?;
     Some(Seccomp { unconfined })
 }
 
 fn ipc_info(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<IpcInfo> {
+    reader.object(at)?;
     let modes = [("PRIVATE", Some(IpcMode::Private)), ("SHARE_PARENT", None)];
     let mode = match at.member("mode") {
         Some(at) => {
@@ -188,6 +177,6 @@ fn ipc_info(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<I
             None
         }
     };
-    let shm_size = at.member("shmSize").map_or(Some(None), |at| reader.int(&at, 0, i32::MAX).map(Some));
+    let shm_size = at.member("shmSize").map_or(Some(None), |at| reader.int(&at).map(Some));
     Some(IpcInfo { mode: mode?.unwrap_or_default(), shm_size: shm_size? })
 }

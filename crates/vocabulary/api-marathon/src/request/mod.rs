@@ -12,13 +12,8 @@ use crate::app::{KillSelection, PortDefinition, UnreachableStrategy, UpgradeStra
 use crate::health::{HealthCheck, HealthCommand, Protocol};
 use crate::id::{AppId, is_segment};
 use crate::read::{At, Reader};
+use crate::reference::{FIELDS, Field, Kind};
 use crate::update::AppUpdate;
-
-/// More of anything than one cluster can have, and little enough to be counted in thousandths.
-const MAX_AMOUNT: f64 = 1e12;
-
-/// More instances than one cluster can run.
-const MAX_INSTANCES: i32 = 100_000;
 
 /// Reads every field that Marathon knows. What Marathon does not know is ignored, as there.
 pub(crate) fn read_app(reader: &mut Reader, app: &At<'_>) -> AppUpdate {
@@ -29,23 +24,23 @@ pub(crate) fn read_app(reader: &mut Reader, app: &At<'_>) -> AppUpdate {
             .read("acceptedResourceRoles", |r, at| r.list(at, |r, at| r.string(at)))
             .map(BTreeSet::from_iter),
         args: fields.read("args", |r, at| r.list(at, |r, at| r.string(at))),
-        backoff_factor: fields.read("backoffFactor", |r, at| r.number(at, 1.0, f64::MAX)),
+        backoff_factor: fields.read("backoffFactor", |r, at| r.number(at)),
         backoff_seconds: fields.read("backoffSeconds", seconds),
         cmd: fields.read("cmd", |r, at| r.non_empty_string(at)),
         constraints: fields.read("constraints", |r, at| r.list(at, |r, at| r.list(at, |r, at| r.string(at)))),
-        cpus: fields.read("cpus", |r, at| r.number(at, 0.001, MAX_AMOUNT)),
+        cpus: fields.read("cpus", |r, at| r.number(at)),
         dependencies: fields
             .read("dependencies", |r, at| r.list(at, path_id))
             .map(|ids| ids.into_iter().map(AppId::new).collect()),
-        disk: fields.read("disk", |r, at| r.number(at, 0.0, MAX_AMOUNT)),
+        disk: fields.read("disk", |r, at| r.number(at)),
         executor: fields.read("executor", |r, at| r.string(at)),
         fetch: fields.read("fetch", |r, at| r.list(at, artifact::artifact)),
         health_checks: fields.read("healthChecks", |r, at| r.list(at, health_check)).map(without_twins),
-        instances: fields.read("instances", |r, at| r.int(at, 0, MAX_INSTANCES)),
+        instances: fields.read("instances", |r, at| r.int(at)),
         labels: fields.read("labels", |r, at| r.map(at, |r, at| r.string(at))),
         max_launch_delay_seconds: fields.read("maxLaunchDelaySeconds", seconds),
         ip_address: fields.read("ipAddress", network::ip_address),
-        mem: fields.read("mem", |r, at| r.number(at, 0.0, MAX_AMOUNT)),
+        mem: fields.read("mem", |r, at| r.number(at)),
         gpus: fields.read("gpus", seconds),
         networks: fields.read("networks", |r, at| r.list(at, network::network)),
         ports: fields.read("ports", |r, at| r.list(at, port)),
@@ -67,8 +62,10 @@ pub(crate) fn read_app(reader: &mut Reader, app: &At<'_>) -> AppUpdate {
     let mut refused = Vec::new();
     update.env = fields.read("env", |r, at| env(r, at, &mut refused));
     update.container = fields.read("container", |r, at| container::container(r, at, &mut refused));
-    for (name, why) in NOT_SUPPORTED {
-        if let Some(at) = app.member(name) {
+    for field in FIELDS {
+        let Kind::Refused(why) = field.kind else { continue };
+        // Those of other objects are refused where these are read.
+        if let Some(at) = (!field.path.contains('.')).then(|| app.member(field.path)).flatten() {
             fields.given += 1;
             if !at.is_empty() {
                 refused.push((at.path, why.to_owned()));
@@ -80,24 +77,16 @@ pub(crate) fn read_app(reader: &mut Reader, app: &At<'_>) -> AppUpdate {
     update
 }
 
-/// Fields whose feature does not exist here, and what can be done instead.
-const NOT_SUPPORTED: [(&str, &str); 6] = [
-    ("check", "checks are not supported yet; supported are healthChecks"),
-    (
-        "executorResources",
-        "resources of the executor cannot be chosen yet; supported is leaving this field out",
-    ),
-    (
-        "readinessChecks",
-        "readiness checks are not supported yet; supported are an empty list, and healthChecks",
-    ),
-    ("residency", "persistent volumes are not supported yet; supported is leaving this field out"),
-    (
-        "resourceLimits",
-        "limits above cpus and mem are not supported yet; supported is leaving this field out",
-    ),
-    ("secrets", "Feature secrets is not enabled. Enable with --enable_features secrets)"),
-];
+/// Refuses the member `name`, if it is there and holds something, with what the reference says. Answers whether it did.
+fn refuse(of: &At<'_>, name: &str, refused: &mut Refused) -> bool {
+    let Some(at) = of.member(name).filter(|at| !at.is_empty()) else { return false };
+    let why = Field::at(&at.path).map_or("is not supported yet", |field| match field.kind {
+        Kind::Refused(why) => why,
+        _ => "is not supported yet",
+    });
+    refused.push((at.path, why.to_owned()));
+    true
+}
 
 /// Reads members of the app and counts those that are there.
 struct Fields<'a, 'v> {
@@ -131,11 +120,11 @@ fn path_id(reader: &mut Reader, at: &At<'_>) -> Option<String> {
 
 /// A whole number that is not negative.
 fn seconds(reader: &mut Reader, at: &At<'_>) -> Option<u32> {
-    reader.int(at, 0, i32::MAX)
+    reader.int(at)
 }
 
 fn port(reader: &mut Reader, at: &At<'_>) -> Option<u16> {
-    reader.int(at, 0, 65535).and_then(|port| u16::try_from(port).ok())
+    reader.int(at).and_then(|port| u16::try_from(port).ok())
 }
 
 fn version(reader: &mut Reader, at: &At<'_>) -> Option<Wall> {
@@ -155,8 +144,9 @@ fn kill_selection(reader: &mut Reader, at: &At<'_>) -> Option<KillSelection> {
 }
 
 fn upgrade_strategy(reader: &mut Reader, at: &At<'_>) -> Option<UpgradeStrategy> {
+    reader.object(at)?;
     let mut share = |name| match at.member(name) {
-        Some(at) => reader.number(&at, 0.0, 1.0),
+        Some(at) => reader.number(&at),
         None => {
             reader.missing(at, name);
             None
@@ -180,6 +170,7 @@ fn unreachable_strategy(reader: &mut Reader, at: &At<'_>) -> Option<UnreachableS
 }
 
 fn port_definition(reader: &mut Reader, at: &At<'_>) -> Option<PortDefinition> {
+    reader.object(at)?;
     let number = at.member("port").map_or(Some(0), |at| port(reader, &at));
     let labels = labels(reader, at);
     let name = at.member("name").map_or(Some(None), |at| port_name(reader, &at).map(Some));
@@ -211,6 +202,7 @@ fn port_name(reader: &mut Reader, at: &At<'_>) -> Option<String> {
 }
 
 fn health_check(reader: &mut Reader, at: &At<'_>) -> Option<HealthCheck> {
+    reader.object(at)?;
     let default = HealthCheck::default();
     let mut time = |name, default| at.member(name).map_or(Some(default), |at| seconds(reader, &at));
     let grace = time("gracePeriodSeconds", default.grace_period_seconds);
@@ -248,6 +240,7 @@ fn health_check(reader: &mut Reader, at: &At<'_>) -> Option<HealthCheck> {
 }
 
 fn health_command(reader: &mut Reader, at: &At<'_>) -> Option<HealthCommand> {
+    reader.object(at)?;
     match at.member("value") {
         Some(at) => Some(HealthCommand { value: reader.string(&at)? }),
         None => {
@@ -272,22 +265,21 @@ fn without_twins(checks: Vec<HealthCheck>) -> Vec<HealthCheck> {
 type Refused = Vec<(String, String)>;
 
 fn env(reader: &mut Reader, at: &At<'_>, refused: &mut Refused) -> Option<BTreeMap<String, String>> {
-    let mut secrets = false;
-    let env = reader.map(at, |reader, at| match at.member("secret") {
+    let mut problem = None;
+    let env = reader.map(at, |reader, value| match value.member("secret") {
         Some(secret) => {
-            secrets = true;
+            problem = Field::at(&secret.path).map(|field| field.kind);
             reader.string(&secret)
         }
         // Marathon tries a string first and then a secret, and reports the second failure.
-        None if at.value.is_string() => reader.string(at),
+        None if value.value.is_string() => reader.string(value),
         None => {
-            reader.missing(at, "secret");
+            reader.missing(value, "secret");
             None
         }
     });
-    if secrets {
-        let error = "use of secret-references in the environment requires the secrets feature to be enabled";
-        refused.push((at.path.clone(), error.to_owned()));
+    if let Some(Kind::Refused(why)) = problem {
+        refused.push((at.path.clone(), why.to_owned()));
     }
     env
 }

@@ -12,6 +12,7 @@ use super::{labels, network_protocol, port, port_name};
 const MAX_NAME: usize = 63;
 
 pub(super) fn network(reader: &mut Reader, at: &At<'_>) -> Option<Network> {
+    reader.object(at)?;
     let modes = [
         ("container", NetworkMode::Container),
         ("container/bridge", NetworkMode::Bridge),
@@ -40,14 +41,14 @@ pub(super) fn network_name(reader: &mut Reader, at: &At<'_>) -> Option<String> {
 
 /// The old form of networks by name. `groups` means nothing, as in Marathon.
 pub(super) fn ip_address(reader: &mut Reader, at: &At<'_>) -> Option<IpAddress> {
-    if !at.value.is_object() {
-        reader.problems.add(&at.path, "error.expected.jsobject");
-        return None;
-    }
+    reader.object(at)?;
     let network_name =
         at.member("networkName").map_or(Some(None), |at| reader.non_empty_string(&at).map(Some));
     let labels = labels(reader, at);
     let discovery = at.member("discovery");
+    if let Some(discovery) = &discovery {
+        reader.object(discovery)?;
+    }
     let ports = discovery.as_ref().and_then(|discovery| discovery.member("ports"));
     let ports = ports.map_or(Some(Vec::new()), |at| reader.list(&at, discovery_port));
     Some(IpAddress {
@@ -60,6 +61,7 @@ pub(super) fn ip_address(reader: &mut Reader, at: &At<'_>) -> Option<IpAddress> 
 
 /// Marathon: RAML type `IpDiscoveryPort`, `AppNormalization.migrateIpDiscovery`.
 fn discovery_port(reader: &mut Reader, at: &At<'_>) -> Option<PortMapping> {
+    reader.object(at)?;
     let number = at.member("number").map_or(Some(0), |at| port(reader, &at));
     let name = match at.member("name") {
         Some(at) => port_name(reader, &at),

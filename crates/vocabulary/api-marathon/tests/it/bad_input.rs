@@ -240,6 +240,7 @@ fn every_problem_is_told_at_once() {
             ("/id", &["error.expected.jsstring"]),
             ("/cpus", &["error.expected.jsnumber"]),
             ("/healthChecks(0)/protocol", &["error.unknown.enum.literal"]),
+            ("/healthChecks(1)", &["error.expected.jsobject"]),
             ("/healthChecks(2)/port", &["error.min"]),
             ("/instances", &["error.min"]),
         ],

@@ -1,0 +1,135 @@
+//! A root file system of the container's own: an image's layers, the kernel's file systems, devices, and the
+//! mounts that the container is given.
+//!
+//! All of it is made in the mount namespace of the new init and found through descriptors, so that no
+//! symbolic link of an image leads anywhere outside of the root, and nothing is left when the init ends.
+//!
+//! Devices are confined by `nodev` on every mount but those of the devices that the container may use: its
+//! root may make nodes, but nobody can open them. So no device cgroup (v1) and no program for one (v2) is
+//! needed, and both have one behaviour.
+
+pub(super) mod attach;
+mod devices;
+mod kernel;
+mod place;
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
+
+use super::child::become_slave;
+use super::{Attempt, Failure};
+use crate::clone::add_mount_attributes;
+use crate::helper::OWN_PROGRAM;
+use crate::mounts::RootFs;
+use crate::spec::{ContainerSpec, Devices, KernelFiles};
+
+/// What the init executes.
+pub(super) enum Program {
+    Path(PathBuf),
+    /// This program's own file. The container sees it in a read-only mount of its own, so that not even its
+    /// root can write to the host's file through `/proc/1/exe`.
+    Open(OwnedFd),
+}
+
+/// Makes the root and moves this process into it.
+pub(super) fn move_into(spec: &ContainerSpec, root: &RootFs) -> Result<Program, Failure> {
+    become_slave()?;
+    let program = own_program(&spec.program)?;
+    // What is made here has the permissions that are asked for, whatever the agent's mask.
+    rustix::process::umask(Mode::empty());
+    let all_devices = spec.devices == Devices::All;
+    let root_fd = mount_layers(root, all_devices)?;
+    let proc = kernel::mount_proc(&root_fd)?;
+    let sys = kernel::mount_sys(&root_fd, spec.kernel_files)?;
+    let dev = devices::make(&root_fd, spec.devices, spec.shm_bytes.unwrap_or(ContainerSpec::SHM_BYTES))?;
+    for mount in &spec.mounts {
+        let source = attach::Source::open(mount, !all_devices)?;
+        let target = place::find(&root_fd, &mount.target, source.kind())
+            .map_err(|why| Failure::new(attach::describe(mount), why))?;
+        source.attach(&target).attempt(|| attach::describe(mount))?;
+    }
+    if spec.kernel_files == KernelFiles::Masked {
+        kernel::mask(&proc, &sys, &dev)?;
+    }
+    if root.read_only {
+        add_mount_attributes(root_fd.as_fd(), libc::MOUNT_ATTR_RDONLY, false)
+            .attempt(|| "make the root read-only".into())?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    pivot(&root_fd).attempt(|| "enter the image's root".into())?;
+    Ok(program)
+}
+
+fn own_program(program: &Path) -> Result<Program, Failure> {
+    if program != Path::new(OWN_PROGRAM) {
+        return Ok(Program::Path(program.to_owned()));
+    }
+    let what = || "open this program for the container".to_owned();
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let file = rustix::mount::open_tree(CWD, OWN_PROGRAM, flags).attempt(what)?;
+    add_mount_attributes(file.as_fd(), libc::MOUNT_ATTR_RDONLY, false).attempt(what)?;
+    Ok(Program::Open(file))
+}
+
+/// Stacks the layers below the container's own directory; returns the root of the mount.
+fn mount_layers(root: &RootFs, with_devices: bool) -> Result<OwnedFd, Failure> {
+    if root.layers.is_empty() || root.layers.len() > RootFs::LAYERS_LIMIT {
+        let why = format!("it has {} layers; 1 to {} are allowed", root.layers.len(), RootFs::LAYERS_LIMIT);
+        return Err(Failure::new("stack the image's layers", why));
+    }
+    let layers = root.layers.iter().map(|layer| directory(layer)).collect::<Result<Vec<_>, _>>()?;
+    let [upper, work, merged] = ["upper", "work", "root"].map(|name| root.upper_dir.join(name));
+    for path in [&upper, &work, &merged] {
+        // An agent's other users have no business in a container's files.
+        fs::create_dir_all(path).attempt(|| format!("make {}", path.display()))?;
+    }
+    fs::set_permissions(&root.upper_dir, fs::Permissions::from_mode(0o700))
+        .attempt(|| format!("restrict {}", root.upper_dir.display()))?;
+    // The merged root directory shows the upper one's permissions; it should be the image's.
+    if let Some(top) = root.layers.last() {
+        let like = fs::metadata(top).attempt(|| format!("look at {}", top.display()))?;
+        chown(&upper, Some(like.uid()), Some(like.gid()))
+            .and_then(|()| fs::set_permissions(&upper, fs::Permissions::from_mode(like.mode() & 0o7777)))
+            .attempt(|| format!("set up {}", upper.display()))?;
+    }
+    let (upper, work) = (directory(&upper)?, directory(&work)?);
+    // Named by descriptors relative to `/proc/self/fd`: the kernel takes a page of options, which the paths of
+    // a few dozen layers exceed, and a path may contain what separates them.
+    let numbers: Vec<String> = layers.iter().rev().map(|layer| layer.as_raw_fd().to_string()).collect();
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", numbers.join(":"), upper.as_raw_fd(), work.as_raw_fd());
+    let what = || format!("stack the image's layers over {}", root.upper_dir.display());
+    let flags = if with_devices { MountFlags::empty() } else { MountFlags::NODEV };
+    rustix::process::chdir("/proc/self/fd").attempt(what)?;
+    let mount = |options: &str| {
+        let options = std::ffi::CString::new(options).map_err(|_| rustix::io::Errno::INVAL)?;
+        rustix::mount::mount(c"overlay", &merged, c"overlay", flags, options.as_c_str())
+    };
+    // Volatile: what a container wrote is gone with it anyway, so nothing waits for the disk at its end.
+    // Kernels before 5.10 do not know the word.
+    match mount(&format!("{options},volatile")) {
+        Err(rustix::io::Errno::INVAL) => mount(&options),
+        result => result,
+    }
+    .attempt(what)?;
+    directory(&merged)
+}
+
+fn directory(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).attempt(|| format!("open {}", path.display()))
+}
+
+/// Makes `root` the root of this process' mount namespace and lets the host's go.
+fn pivot(root: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::process::fchdir(root)?;
+    // The host's root is mounted over the new one, where the working directory leads to it.
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")
+}
