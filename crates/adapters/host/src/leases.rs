@@ -64,17 +64,14 @@ impl LeaseDir {
         Ok(None)
     }
 
-    /// Takes every lease of `names` whose owner's name starts with `prefix` and that does not run.
-    pub(crate) fn idle(&self, names: &[String], prefix: &str) -> Vec<(usize, FileLock)> {
+    /// Takes every lease of `names` that `is_meant`, by its owner's name, and whose owner does not run.
+    pub(crate) fn idle(&self, names: &[String], is_meant: impl Fn(&str) -> bool) -> Vec<(usize, FileLock)> {
         if self.check_own().is_err() {
             return Vec::new();
         }
-        let of_prefix = |name: &&String| self.owner(name).is_some_and(|owner| owner.starts_with(prefix));
+        let meant = |name: &&String| self.owner(name).is_some_and(|owner| is_meant(&owner));
         let place = |(at, name): (usize, &String)| {
-            of_prefix(&name)
-                .then(|| FileLock::take(&self.dir.join(name)).ok())
-                .flatten()
-                .map(|lock| (at, lock))
+            meant(&name).then(|| FileLock::take(&self.dir.join(name)).ok()).flatten().map(|lock| (at, lock))
         };
         names.iter().enumerate().filter_map(place).collect()
     }

@@ -108,7 +108,10 @@ impl PortLeases {
     /// their tasks are gone for good.
     pub fn forget(&self, prefix: &str) {
         let names: Vec<String> = blocks().iter().map(name).collect();
-        self.dir.idle(&names, prefix).iter().for_each(|(_, lock)| leases::give_up(lock));
+        self.dir
+            .idle(&names, |owner| owner.starts_with(prefix))
+            .iter()
+            .for_each(|(_, lock)| leases::give_up(lock));
     }
 
     /// The owners that run now.

@@ -132,7 +132,7 @@ mod tests {
             child.args(["-c", "sleep 60 & sleep 61; :"]).env_clear().env("A", "b=c").spawn().unwrap();
         let oldest = loop {
             match oldest_child(child.id())
-                .filter(|pid| command_line(*pid).is_some_and(|l| l.contains("sleep")))
+                .filter(|pid| command_line(*pid).is_some_and(|line| line.starts_with("sleep")))
             {
                 Some(pid) => break pid,
                 None => std::thread::yield_now(),

@@ -102,10 +102,10 @@ impl SubnetLeases {
         all().1.iter().any(|name| self.dir.owner(name).as_deref() == Some(owner))
     }
 
-    /// Takes the subnets of the owners whose name starts with `prefix` and that do not run.
-    pub fn idle(&self, prefix: &str) -> Vec<SubnetLease> {
+    /// Takes what is leased to `owner`, if it does not run.
+    pub fn idle(&self, owner: &str) -> Vec<SubnetLease> {
         let (networks, names) = all();
-        let idle = self.dir.idle(&names, prefix).into_iter();
+        let idle = self.dir.idle(&names, |found| found == owner).into_iter();
         idle.map(|(at, lock)| SubnetLease { network: networks[at], lock }).collect()
     }
 }
@@ -170,15 +170,16 @@ mod tests {
     #[test]
     fn what_is_given_up_belongs_to_nobody() {
         let (_dir, leases) = leases();
-        let kept = leases.take("/mine agent 1", any).unwrap();
-        drop(leases.take("/mine agent 2", any).unwrap());
-        let idle = leases.idle("/mine ");
+        let kept = leases.take("agent 1", any).unwrap();
+        drop(leases.take("agent 10", any).unwrap());
+        assert!(leases.idle("agent 1").is_empty(), "who runs keeps its own");
+        let idle = leases.idle("agent 10");
         let networks: Vec<Ipv4Addr> = idle.iter().map(SubnetLease::network).collect();
-        assert_eq!(networks, [Ipv4Addr::new(172, 31, 253, 0)], "who runs keeps its own");
+        assert_eq!(networks, [Ipv4Addr::new(172, 31, 253, 0)]);
         idle.into_iter().for_each(SubnetLease::give_up);
-        assert_eq!(leases.idle("/mine agent 2").len(), 0);
+        assert!(leases.idle("agent 10").is_empty());
         drop(kept);
-        assert_eq!(leases.idle("/mine ").len(), 1);
-        assert_eq!((leases.has("/mine agent 1"), leases.has("/mine agent 2")), (true, false));
+        assert_eq!(leases.idle("agent 1").len(), 1);
+        assert_eq!((leases.has("agent 1"), leases.has("agent 10")), (true, false));
     }
 }

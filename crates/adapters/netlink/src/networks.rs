@@ -145,13 +145,13 @@ impl Networks {
     }
 }
 
-/// Removes the bridges and tables of all agents that do not run and whose name starts with `prefix`, and
-/// gives up their subnets: when their containers are gone for good.
+/// Removes the bridge and the table of the agent called `name`, which does not run, and gives up its subnet:
+/// when its containers are gone for good.
 ///
 /// # Errors
 /// When the kernel refuses; then the subnet stays leased, and it can be tried again.
-pub fn retire_agents(leases: &SubnetLeases, prefix: &str) -> Result<(), Error> {
-    let idle = leases.idle(prefix);
+pub fn retire_agent(leases: &SubnetLeases, name: &str) -> Result<(), Error> {
+    let idle = leases.idle(name);
     if idle.is_empty() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use netlink::{Networks, retire_agents};
+use netlink::{Networks, retire_agent};
 
 use crate::scene::{Namespace, PATIENCE, Scene, id, root, tcp, udp};
 
@@ -34,7 +34,7 @@ fn two_agents_share_a_host_and_leave_nothing() {
 
     // The second ends without a word; who removes it for good does not need it.
     drop(agents);
-    scene.host.enter(|| retire_agents(&scene.config("", "127.0.0.1").leases, "127.0.9.")).unwrap();
+    scene.host.enter(|| retire_agent(&scene.config("", "127.0.0.1").leases, names[1])).unwrap();
     assert_eq!(scene.inventory(), before);
 }
 
