@@ -10,8 +10,14 @@ export CARGO_BUILD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 RELEASE = $(TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/dcos
 
-# The kernel of the virtual machine in which cgroup v2 is tested.
-KERNEL = $(TARGET_DIR)/guest/vmlinuz
+# The kernel of the virtual machine in which cgroup v2 is tested; beside it, in modules/, those of its modules
+# that images and container networks need, numbered in the order in which they are loaded.
+KERNEL = $(TARGET_DIR)/guest/kernel/vmlinuz
+KERNEL_MODULES = fs/overlayfs/overlay net/llc/llc net/802/stp net/bridge/bridge drivers/net/veth lib/libcrc32c \
+  net/netfilter/nfnetlink net/netfilter/nf_tables net/ipv4/netfilter/nf_defrag_ipv4 \
+  net/ipv6/netfilter/nf_defrag_ipv6 net/netfilter/nf_conntrack net/netfilter/nf_conntrack_netlink \
+  net/netfilter/nf_nat net/netfilter/nft_ct net/netfilter/nft_chain_nat net/netfilter/nft_nat \
+  net/netfilter/nft_masq
 
 # What each goal needs beyond a Rust toolchain, as command=package.
 TOOLS_BUILD = cc=gcc
@@ -45,7 +51,10 @@ $(KERNEL):
 	{ apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || apt-get update -qq >/dev/null; } && \
 	package=$$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p' | head -n 1) && \
 	{ apt-get download -qq "$$package" 2>/dev/null && dpkg-deb -x $$package*.deb . && rm $$package*.deb && \
-	  mv boot/vmlinuz-* vmlinuz && rm -rf boot lib usr etc; } || \
+	  mkdir -p modules && number=10 && for module in $(KERNEL_MODULES); do \
+	    file=$$(ls lib/modules/*/kernel/$$module.ko 2>/dev/null) && mv $$file modules/$$number-$${module##*/}.ko; \
+	    number=$$((number + 1)); \
+	  done && mv boot/vmlinuz-* vmlinuz && rm -rf boot lib usr etc; } || \
 	{ echo "no kernel to be had: the guest will be skipped"; touch vmlinuz.missing; }
 
 .PHONY: lint

@@ -1,6 +1,6 @@
 //! The program on a kernel with cgroup v2 only: a virtual machine made of a kernel, busybox and the
 //! program, which runs a script and reports on its console. `make test` fetches the kernel and names it
-//! in `DCOS_TEST_KERNEL`.
+//! in `DCOS_TEST_KERNEL`; its modules are beside it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +15,7 @@ use crate::apps::DCOS;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const INIT: &str = r#"#!/bin/busybox sh
+for module in /modules/*; do /bin/busybox insmod $module; done
 /bin/busybox mount -t tmpfs tmpfs /new
 /bin/busybox cp -a /bin /run-in-guest /new/
 /bin/busybox mkdir -p /new/proc /new/sys /new/dev /new/tmp /new/etc /new/var/lib /new/run
@@ -63,7 +64,8 @@ fn web_and_memory_hog_run_on_cgroup_v2() {
     };
     let dir = tempfile::tempdir().unwrap();
     let (initrd, console) = (dir.path().join("initrd"), dir.path().join("console"));
-    fs::write(&initrd, initramfs(dir.path()).unwrap()).unwrap();
+    let modules = kernel.with_file_name("modules");
+    fs::write(&initrd, initramfs(dir.path(), &modules).unwrap()).unwrap();
     let mut guest = Command::new(emulator)
         .args(["-accel", "tcg", "-m", "2048", "-smp", "2", "-display", "none", "-no-reboot", "-nic", "none"])
         .args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"])
@@ -92,15 +94,20 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// A cpio archive in the `newc` form: the program, busybox and the two scripts.
-fn initramfs(scratch: &Path) -> io::Result<Vec<u8>> {
+/// A cpio archive in the `newc` form: the program, busybox, the two scripts and the kernel's modules.
+fn initramfs(scratch: &Path, modules: &Path) -> io::Result<Vec<u8>> {
     let stripped = scratch.join("dcos");
     let strip = Command::new("strip").arg("-o").arg(&stripped).arg(DCOS).status()?;
     assert!(strip.success());
     let busybox = on_path("busybox").expect("make test installs busybox-static");
     let mut archive = Vec::new();
-    for folder in ["bin", "new"] {
+    for folder in ["bin", "new", "modules"] {
         add(&mut archive, folder, 0o040_755, b"");
+    }
+    for module in fs::read_dir(modules)? {
+        let module = module?;
+        let name = format!("modules/{}", module.file_name().to_string_lossy());
+        add(&mut archive, &name, 0o100_644, &fs::read(module.path())?);
     }
     add(&mut archive, "bin/busybox", 0o100_755, &fs::read(busybox)?);
     add(&mut archive, "bin/dcos", 0o100_755, &fs::read(stripped)?);

@@ -10,7 +10,7 @@ use crate::nft::Element;
 use crate::socket::{Refused, Socket};
 use crate::subnet::{Subnet, hardware};
 use crate::table::Table;
-use crate::{Error, link, namespace, nft};
+use crate::{Error, conntrack, link, namespace, nft};
 
 /// Tries everything that attaching a container needs.
 pub(crate) fn probe() -> Result<(), Error> {
