@@ -5,6 +5,7 @@
 
 mod child;
 mod confine;
+mod program;
 mod root;
 mod visit;
 

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use containers::User;
@@ -13,10 +14,12 @@ use mesos_proto::v1::{CommandInfo, Environment};
 use rustix::process::Signal;
 
 /// What every process of the task starts with.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Surroundings {
     /// The user to become; `None`: the executor's own.
     pub(crate) user: Option<User>,
+    /// Where to start; `None`: where the executor did.
+    pub(crate) directory: Option<PathBuf>,
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
 
@@ -28,6 +31,31 @@ impl Surroundings {
                 self.set(&variable.name, variable.value());
             }
         }
+    }
+
+    /// Adds an image's variables below those that the agent set. Of these `PATH` alone is a default: where
+    /// programs are the image knows better.
+    pub(crate) fn set_below<'a>(&mut self, variables: impl Iterator<Item = (&'a str, &'a str)>) {
+        for (name, value) in variables {
+            if name == "PATH" || !self.has(name) {
+                self.set(name, value);
+            }
+        }
+    }
+
+    /// Whether a variable is set.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.environment.iter().any(|(known, _)| known == name)
+    }
+
+    /// The file that a program's name means to the task; the name itself if there is none.
+    pub(crate) fn find_program(&self, name: &str) -> PathBuf {
+        if name.contains('/') {
+            return self.directory.as_deref().unwrap_or(Path::new("")).join(name);
+        }
+        let path = self.environment.iter().find(|(known, _)| known == "PATH");
+        let places = path.map(|(_, path)| std::env::split_paths(path)).into_iter().flatten();
+        places.map(|place| place.join(name)).find(|file| file.is_file()).unwrap_or_else(|| name.into())
     }
 
     /// Sets one variable.
@@ -53,6 +81,9 @@ pub(crate) fn start(command: &CommandInfo, around: &Surroundings, output: Output
                 .filter(|v| v.r#type() != variable::Type::Secret)
                 .map(|variable| (&variable.name, variable.value())),
         );
+    }
+    if let Some(directory) = &around.directory {
+        process.current_dir(directory);
     }
     let user = around.user.clone();
     // SAFETY: the executor has one thread, so the child may allocate and take locks; it reads `user`, its

@@ -15,18 +15,24 @@
 //! of a cluster, and what it weighs is paid as often. The decisions are in [`task`](self), [`checks`](self)
 //! and [`updates`](self) modules that do no IO.
 //!
-//! Deliberately absent: task groups, the v0 protocol, images and TLS (health checks over HTTPS use `curl`,
-//! as those of Mesos do).
+//! In an image it needs nothing of the image: it is this program, whatever is there, and only the task's
+//! command has to be found. It makes the image's entrypoint, variables, user and working directory and the
+//! task's command one, and looks users up in the image.
+//!
+//! Deliberately absent: task groups, the v0 protocol, and TLS (health checks over HTTPS use `curl`, as those of
+//! Mesos do; in an image it has to be there).
 
 mod agent;
 mod checks;
 mod command;
 mod connection;
 mod http;
+mod image;
 mod probes;
 mod run;
 mod settings;
 mod signals;
+mod start;
 mod task;
 mod updates;
 

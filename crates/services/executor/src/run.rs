@@ -3,23 +3,22 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base::{Mono, Now, Rng, Wall};
-use containers::User;
 use mesos_proto::v1::executor::{Call, Event, call, event};
 use mesos_proto::v1::framework_info::capability;
-use mesos_proto::v1::{ExecutorId, FrameworkId, TaskInfo, TaskStatus};
+use mesos_proto::v1::{ExecutorId, FrameworkId, TaskStatus};
 use prost::Message;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::agent::{Agent, News};
-use crate::command::{self, Output, Surroundings};
+use crate::command::Surroundings;
 use crate::probes::Probes;
 use crate::say;
 use crate::settings::Settings;
 use crate::signals::{Reaped, Signals, kill_everything, reap};
+use crate::start::start_task;
 use crate::task::{Effect, End, Input, Task, Which};
 
 /// How long the loop waits for killed processes to be gone before it reports the end without them.
@@ -54,7 +53,7 @@ impl Executor {
         let mut rng = Rng::seeded(seed);
         let agent = Agent::new(&settings, Mono::default(), Rng::seeded(rng.next_u64()));
         let task = Task::new(&settings.executor_id, settings.shutdown_grace_period, rng);
-        let around = Surroundings { user: None, environment: settings.environment.clone() };
+        let around = Surroundings { environment: settings.environment.clone(), ..Default::default() };
         Ok(Executor {
             settings,
             started,
@@ -179,7 +178,7 @@ impl Executor {
 
     fn start(&mut self) {
         let started = match self.task.info() {
-            Some(info) => start_command(info, self.user.as_deref(), &mut self.around),
+            Some(info) => start_task(info, self.user.as_deref(), &self.settings, &mut self.around),
             None => return,
         };
         let result = started.map(|pid| self.command = Some(pid));
@@ -360,19 +359,4 @@ fn empty_call(settings: &Settings, kind: call::Type) -> Call {
         r#type: Some(kind as i32),
         ..Default::default()
     }
-}
-
-/// Starts the task's command as its own user, or `user`, the framework's.
-fn start_command(info: &TaskInfo, user: Option<&str>, around: &mut Surroundings) -> Result<u32, String> {
-    let command = info.command.as_ref().ok_or("the task has no command")?;
-    around.add(command.environment.as_ref());
-    let role = info.resources.first().and_then(|resource| resource.allocation_info.as_ref());
-    around.set("MESOS_ALLOCATION_ROLE", role.map_or("", |allocation| allocation.role()));
-    let user = command.user.as_deref().filter(|user| !user.is_empty()).or(user);
-    // Only root can become another; without it every task runs as the agent's user.
-    if let Some(user) = user.filter(|user| *user != "root" && rustix::process::geteuid().is_root()) {
-        around.user = Some(User::find(Path::new("/"), user).map_err(|error| error.to_string())?);
-    }
-    command::start(command, around, Output::Standard)
-        .map_err(|error| format!("Failed to execute '{}': {error}", command.value()))
 }

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::image::Image;
+
 /// The environment, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -21,12 +23,17 @@ pub(crate) struct Settings {
     pub(crate) shutdown_grace_period: Duration,
     /// Sent as a bearer token, and hidden from the task.
     pub(crate) token: Option<String>,
+    /// What the image says about its programs, if the task has one; hidden from the task.
+    pub(crate) image: Option<Image>,
+    /// The task's sandbox as it is seen here (`MESOS_SANDBOX`).
+    pub(crate) sandbox: Option<PathBuf>,
     /// What the task inherits.
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
 
-/// The variable that a task must not see.
+/// The variables that a task must not see.
 const TOKEN: &str = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN";
+const IMAGE: &str = "DCOS_IMAGE_CONFIG";
 
 /// Why this process cannot be an executor.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +42,8 @@ pub(crate) enum SettingsError {
     Missing(&'static str),
     #[error("{name} is {found:?}: a number with a unit such as 15mins or 2secs is allowed")]
     Duration { name: &'static str, found: String },
+    #[error("{IMAGE} is not what an agent says of an image: {0}")]
+    Image(String),
 }
 
 impl Settings {
@@ -48,6 +57,9 @@ impl Settings {
             None => Ok(default),
             Some(found) => parse_duration(&found).ok_or(SettingsError::Duration { name, found }),
         };
+        let image = |text: String| {
+            serde_json::from_str(&text).map_err(|error| SettingsError::Image(error.to_string()))
+        };
         Ok(Settings {
             socket: required("MESOS_DOMAIN_SOCKET")?.into(),
             framework_id: required("MESOS_FRAMEWORK_ID")?,
@@ -57,7 +69,9 @@ impl Settings {
             subscription_backoff_max: duration("MESOS_SUBSCRIPTION_BACKOFF_MAX", Duration::from_secs(2))?,
             shutdown_grace_period: duration("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", Duration::from_secs(5))?,
             token: text(TOKEN),
-            environment: environment.into_iter().filter(|(name, _)| name != TOKEN).collect(),
+            image: text(IMAGE).map(image).transpose()?,
+            sandbox: text("MESOS_SANDBOX").map(PathBuf::from),
+            environment: environment.into_iter().filter(|(name, _)| name != TOKEN && name != IMAGE).collect(),
         })
     }
 }

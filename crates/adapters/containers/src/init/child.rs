@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::confine::confine;
-use super::root::{self, Program, attach};
+use super::program::Program;
+use super::root::{self, attach};
 use super::{Attempt, Failure, Gate, Plan};
 use crate::clone::{close_all_on_exec, reset_signals};
 use crate::record::Confinement;
@@ -20,6 +21,7 @@ use crate::user::User;
 
 /// What is opened and looked up in the host's view, before the copy leaves it.
 pub(super) struct Prepared {
+    program: Program,
     /// `None` also if the user is the image's to know.
     user: Option<User>,
     stdin: File,
@@ -43,7 +45,8 @@ impl Prepared {
             Ok(file)
         };
         let (stdout, stderr) = (log(&spec.stdout)?, log(&spec.stderr)?);
-        let prepared = Prepared { user, stdin, stdout, stderr };
+        let program = Program::of(spec)?;
+        let prepared = Prepared { program, user, stdin, stdout, stderr };
         prepared.give_output_to(prepared.user.as_ref())?;
         Ok(prepared)
     }
@@ -81,14 +84,11 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
     if let (true, true, Some(name)) = (full, spec.namespaces.uts, &spec.hostname) {
         rustix::system::sethostname(name.as_bytes()).attempt(|| format!("set host name {name}"))?;
     }
-    let program = match (&spec.root, full) {
-        (Some(root), true) => root::move_into(spec, root)?,
-        (None, true) if spec.namespaces.has_mounts() => {
-            mount_all(spec)?;
-            Program::Path(spec.program.clone())
-        }
-        _ => Program::Path(spec.program.clone()),
-    };
+    match &spec.root {
+        Some(root) => root::move_into(spec, root)?,
+        None if full && spec.namespaces.has_mounts() => mount_all(spec)?,
+        None => {}
+    }
     let found;
     let mut user = prepared.user.as_ref();
     if spec.root.is_some() {
@@ -100,9 +100,7 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
     rustix::process::chdir(directory).attempt(|| format!("enter {}", directory.display()))?;
     confine(&Confinement::of(spec), user, full)?;
     close_all_on_exec().attempt(|| "close descriptors".into())?;
-    let mut command = Command::new(program.path());
-    // Its descriptor closes with the exec.
-    std::mem::forget(program);
+    let mut command = Command::new(prepared.program.path());
     if let Some((name, arguments)) = spec.argv.split_first() {
         command.arg0(name).args(arguments);
     }
@@ -164,13 +162,4 @@ fn mount_all(spec: &ContainerSpec) -> Result<(), Failure> {
         source.attach(&target).attempt(what)?;
     }
     Ok(())
-}
-
-impl Program {
-    fn path(&self) -> PathBuf {
-        match self {
-            Program::Path(path) => path.clone(),
-            Program::Open(file) => attach::path_of(file),
-        }
-    }
 }

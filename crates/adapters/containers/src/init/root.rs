@@ -16,30 +16,20 @@ mod place;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::child::become_slave;
 use super::{Attempt, Failure};
 use crate::clone::add_mount_attributes;
-use crate::helper::OWN_PROGRAM;
 use crate::mounts::RootFs;
 use crate::spec::{ContainerSpec, Devices, KernelFiles};
 
-/// What the init executes.
-pub(super) enum Program {
-    Path(PathBuf),
-    /// This program's own file. The container sees it in a read-only mount of its own, so that not even its
-    /// root can write to the host's file through `/proc/1/exe`.
-    Open(OwnedFd),
-}
-
 /// Makes the root and moves this process into it.
-pub(super) fn move_into(spec: &ContainerSpec, root: &RootFs) -> Result<Program, Failure> {
+pub(super) fn move_into(spec: &ContainerSpec, root: &RootFs) -> Result<(), Failure> {
     become_slave()?;
-    let program = own_program(&spec.program)?;
     // What is made here has the permissions that are asked for, whatever the agent's mask.
     rustix::process::umask(Mode::empty());
     let all_devices = spec.devices == Devices::All;
@@ -61,19 +51,7 @@ pub(super) fn move_into(spec: &ContainerSpec, root: &RootFs) -> Result<Program, 
             .attempt(|| "make the root read-only".into())?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    pivot(&root_fd).attempt(|| "enter the image's root".into())?;
-    Ok(program)
-}
-
-fn own_program(program: &Path) -> Result<Program, Failure> {
-    if program != Path::new(OWN_PROGRAM) {
-        return Ok(Program::Path(program.to_owned()));
-    }
-    let what = || "open this program for the container".to_owned();
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let file = rustix::mount::open_tree(CWD, OWN_PROGRAM, flags).attempt(what)?;
-    add_mount_attributes(file.as_fd(), libc::MOUNT_ATTR_RDONLY, false).attempt(what)?;
-    Ok(Program::Open(file))
+    pivot(&root_fd).attempt(|| "enter the image's root".into())
 }
 
 /// Stacks the layers below the container's own directory; returns the root of the mount.

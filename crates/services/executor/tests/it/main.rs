@@ -4,6 +4,7 @@
 
 mod agent;
 mod checks;
+mod image;
 mod lifecycle;
 mod reconnect;
 mod scene;

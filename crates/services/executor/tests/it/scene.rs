@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use containers::{Config, ContainerSpec, Containers, Exit, Isolation, Launched, Limits};
+use containers::{Config, ContainerSpec, Containers, Exit, Isolation, Launched, Limits, Mount, RootFs};
 use mesos_proto::v1::executor::{Event, event};
 use mesos_proto::v1::{CommandInfo, TaskId, TaskInfo};
 
@@ -70,8 +70,32 @@ impl Scene {
         Scene { directory, containers, spec, runtime }
     }
 
+    /// The same in an image: a layer with what `fill` puts there, and the configuration of `config`.
+    pub(crate) fn in_image(config: &str, fill: impl FnOnce(&Path)) -> Option<Scene> {
+        let mut scene = Scene::full()?;
+        let layer = scene.directory.join("layer");
+        fs::create_dir(&layer).unwrap();
+        fill(&layer);
+        let upper_dir = scene.directory.join("upper");
+        scene.spec.root = Some(RootFs { layers: vec![layer], upper_dir, read_only: false });
+        scene.spec.seccomp = containers::Seccomp::Default;
+        let socket = Path::new("/mnt/mesos/agent/agent.sock");
+        let agent = scene.directory.join("agent");
+        fs::create_dir(&agent).unwrap();
+        scene.spec.mounts = vec![
+            Mount::bind(&scene.spec.working_directory, "/mnt/mesos/sandbox"),
+            Mount::bind(agent, "/mnt/mesos/agent").read_only(),
+        ];
+        scene.spec.working_directory = "/mnt/mesos/sandbox".into();
+        scene.set("MESOS_SANDBOX", "/mnt/mesos/sandbox");
+        scene.set("MESOS_DOMAIN_SOCKET", socket.to_str().unwrap());
+        scene.set("DCOS_IMAGE_CONFIG", config);
+        Some(scene)
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
-        self.directory.join("agent.sock")
+        let inside = self.directory.join("agent");
+        if inside.exists() { inside.join("agent.sock") } else { self.directory.join("agent.sock") }
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
