@@ -2,7 +2,7 @@
 
 use mesos_proto::v1::environment::variable;
 use mesos_proto::v1::{CheckInfo, CommandInfo, ContainerInfo, HealthCheck, Volume};
-use mesos_proto::v1::{check_info, container_info, health_check};
+use mesos_proto::v1::{check_info, container_info, health_check, volume};
 
 pub(crate) fn validate_command(command: &CommandInfo) -> Result<(), String> {
     let variables = command.environment.iter().flat_map(|environment| &environment.variables);
@@ -48,10 +48,27 @@ pub(crate) fn validate_container(container: &ContainerInfo) -> Result<(), String
 }
 
 fn validate_volume(volume: &Volume) -> Result<(), String> {
+    use volume::source::Type;
     let sources = [volume.host_path.is_some(), volume.image.is_some(), volume.source.is_some()];
-    match sources.into_iter().filter(|is_set| *is_set).count() {
-        0 | 1 => Ok(()),
-        _ => Err("Only one of them should be set: 'host_path', 'image' and 'source'".to_owned()),
+    if sources.into_iter().filter(|is_set| *is_set).count() != 1 {
+        return Err("Only one of them should be set: 'host_path', 'image' and 'source'".to_owned());
+    }
+    let Some(source) = &volume.source else { return Ok(()) };
+    let not_set = |name: &str, kind: &str| Err(format!("'source.{name}' is not set for {kind} volume"));
+    match source.r#type() {
+        Type::DockerVolume if source.docker_volume.is_none() => not_set("docker_volume", "DOCKER_VOLUME"),
+        Type::HostPath if source.host_path.is_none() => not_set("host_path", "HOST_PATH"),
+        Type::SandboxPath if source.sandbox_path.is_none() => not_set("sandbox_path", "SANDBOX_PATH"),
+        Type::Secret if source.secret.is_none() => not_set("secret", "SECRET"),
+        Type::CsiVolume => match &source.csi_volume {
+            None => not_set("csi_volume", "CSI"),
+            Some(volume) if volume.static_provisioning.is_none() => {
+                not_set("csi_volume.static_provisioning", "CSI")
+            }
+            Some(_) => Ok(()),
+        },
+        Type::Unknown => Err("'source.type' is unknown".to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -128,5 +145,41 @@ fn validate_times(times: &[(&str, Option<f64>)]) -> Result<(), String> {
     match times.iter().find(|(_, time)| time.is_some_and(|time| time < 0.0 || time.is_nan())) {
         Some((name, _)) => Err(format!("Expecting '{name}' to be non-negative")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mesos_proto::v1::volume::{Source, source};
+
+    #[test]
+    fn a_volume_has_one_source() {
+        let check = |change: fn(&mut Volume), expected: Option<&str>| {
+            let mut volume = Volume { container_path: "/data".into(), ..Default::default() };
+            change(&mut volume);
+            let mesos = container_info::Type::Mesos as i32;
+            let container = ContainerInfo { r#type: mesos, volumes: vec![volume], ..Default::default() };
+            let expected = expected.map(|text| format!("Invalid volume: {text}"));
+            assert_eq!(validate_container(&container).err(), expected);
+        };
+        const ONE: &str = "Only one of them should be set: 'host_path', 'image' and 'source'";
+        check(|_| {}, Some(ONE));
+        check(|volume| volume.host_path = Some("/srv".into()), None);
+        check(
+            |volume| {
+                volume.host_path = Some("/srv".into());
+                volume.source = Some(Source::default());
+            },
+            Some(ONE),
+        );
+        check(|volume| volume.source = Some(Source::default()), Some("'source.type' is unknown"));
+        check(
+            |volume| {
+                let kind = Some(source::Type::SandboxPath as i32);
+                volume.source = Some(Source { r#type: kind, ..Default::default() });
+            },
+            Some("'source.sandbox_path' is not set for SANDBOX_PATH volume"),
+        );
     }
 }
