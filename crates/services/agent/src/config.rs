@@ -43,6 +43,18 @@ pub struct Config {
     /// visible to containers and should hold nothing else. Without it `executors/agent.sock` in `dir`, or
     /// in a directory in `/tmp` if that is too long.
     pub socket: Option<PathBuf>,
+    /// Where images are kept; without it `images` in `dir`. Mesos: `--docker_store_dir`.
+    pub image_dir: Option<PathBuf>,
+    /// Bytes of disk that images may take before unused ones go.
+    pub image_quota: u64,
+    /// The logins for registries: a docker `config.json`. Mesos: `--docker_config`.
+    pub docker_config: Option<PathBuf>,
+    /// Registries (`host[:port]`) that are spoken to without TLS; those on loopback always may be.
+    pub insecure_registries: Vec<String>,
+    /// Bytes that what is fetched may take in the cache. Mesos: `--fetcher_cache_size`.
+    pub fetcher_cache_size: u64,
+    /// How long a fetch may stand still. Mesos: `--fetcher_stall_timeout`.
+    pub fetcher_stall_timeout: Duration,
     /// Whether tasks get a CFS quota, which they cannot exceed even on an idle machine.
     /// Mesos: `--cgroups_enable_cfs`.
     pub enforce_cpu_quota: bool,
@@ -91,6 +103,12 @@ impl Config {
             helper: vec![containers::OWN_PROGRAM.into(), "container-init".into()],
             executor: vec![containers::OWN_PROGRAM.into(), "executor".into()],
             socket: None,
+            image_dir: None,
+            image_quota: 20 << 30,
+            docker_config: None,
+            insecure_registries: Vec::new(),
+            fetcher_cache_size: 2 << 30,
+            fetcher_stall_timeout: Duration::from_secs(60),
             enforce_cpu_quota: true,
             max_processes: 4096,
             executor_registration_timeout: Duration::from_secs(60),
@@ -128,6 +146,28 @@ impl Config {
     /// The directory of the executors' socket.
     pub(crate) fn socket_dir(&self) -> PathBuf {
         self.socket_path().parent().map(Path::to_owned).unwrap_or_default()
+    }
+
+    pub(crate) fn image_dir(&self) -> PathBuf {
+        self.image_dir.clone().unwrap_or_else(|| self.dir.join("images"))
+    }
+
+    pub(crate) fn images(&self) -> images::Config {
+        images::Config {
+            dir: self.image_dir(),
+            quota_bytes: self.image_quota,
+            docker_config: self.docker_config.clone(),
+            insecure_registries: self.insecure_registries.clone(),
+            limits: images::Limits::default(),
+        }
+    }
+
+    /// How servers outside of the cluster are asked.
+    pub(crate) fn web_client(&self) -> web_client::Config {
+        web_client::Config {
+            stall_timeout: self.fetcher_stall_timeout,
+            ..web_client::Config::from_environment()
+        }
     }
 
     /// What containers with a network of their own get.

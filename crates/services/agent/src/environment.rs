@@ -26,7 +26,6 @@ pub(crate) struct Effective {
 }
 
 impl Effective {
-    #[allow(dead_code, reason = "until images are pulled")]
     pub(crate) fn of(config: &ImageConfig, plan: &ContainerPlan) -> Effective {
         let docker = &plan.docker;
         let mut all = Effective {

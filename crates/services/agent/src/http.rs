@@ -18,8 +18,9 @@ use tokio::sync::Semaphore;
 
 use crate::files::Files;
 use crate::mailbox::Mailbox;
+use crate::provision::Provider;
 use crate::sessions::Sessions;
-use crate::{Config, executor_api, files, forward, metrics, operator, state, usage};
+use crate::{Config, executor_api, files, forward, images_api, metrics, operator, state, usage};
 
 /// The longest body that any call may have.
 const LONGEST_BODY: usize = 4 << 20;
@@ -30,6 +31,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Api {
     pub(crate) config: Arc<Config>,
     pub(crate) containers: Containers,
+    pub(crate) provider: Arc<Provider>,
     pub(crate) mailbox: Mailbox,
     pub(crate) files: Files,
     pub(crate) sessions: Arc<Sessions>,
@@ -95,6 +97,9 @@ async fn route(api: &Arc<Api>, request: Request, peer: Peer) -> Response {
         Ok(query) => query,
         Err(reason) => return bad_request(reason),
     };
+    if images_api::is_about_images(&path) {
+        return images_api::answer(api, &path, &query, request).await;
+    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if !reads {
         return match is_known(&path) {

@@ -23,8 +23,8 @@ mod files;
 mod flags;
 mod forward;
 mod http;
-#[allow(dead_code, reason = "until images are pulled")]
 mod image_user;
+mod images_api;
 mod lifecycle;
 mod limits;
 mod mailbox;
@@ -130,6 +130,9 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     };
     let socket = bind_socket(&config).await?;
 
+    let (isolation, _) = config.isolation();
+    let provider = Arc::new(provision::Provider::open(Arc::clone(&config), isolation).await);
+
     let began = Clock::now();
     let recovered = meta::read(&config.dir, HISTORY)?;
     let mut rng = Rng::seeded(runtime::entropy());
@@ -138,6 +141,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let api = Arc::new(http::Api {
         config: Arc::clone(&config),
         containers: containers.clone(),
+        provider: Arc::clone(&provider),
         mailbox: mailbox.clone(),
         files: files::Files::new(config.dir.clone(), config.log.clone()),
         sessions: Arc::new(sessions::Sessions::new(containers.clone())),
@@ -150,8 +154,6 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         destroy_errors: Arc::default(),
         connections: AtomicU64::new(1),
     });
-    let (isolation, _) = config.isolation();
-    let provider = Arc::new(provision::Provider::open(Arc::clone(&config), isolation));
     let mut lifecycles = lifecycle::Lifecycles::new(
         containers.clone(),
         Arc::clone(&provider),

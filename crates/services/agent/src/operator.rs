@@ -16,7 +16,7 @@ use mesos_proto::{binary, json};
 
 use crate::http::{Api, not_recovered, read_body};
 use crate::media::{Media, MediaTypes};
-use crate::{files, metrics, sessions, usage};
+use crate::{files, images_api, metrics, sessions, usage};
 
 /// Answers one call.
 pub(crate) async fn answer(api: &Arc<Api>, request: Request) -> Response {
@@ -46,6 +46,9 @@ async fn carry_out(api: &Arc<Api>, request: Request) -> Result<Response, Respons
     takes_answer(call.r#type(), media.accept)?;
     if sessions::is_about_sessions(call.r#type()) {
         return sessions::answer(api, call, media.accept).await;
+    }
+    if call.r#type() == call::Type::PruneImages {
+        return images_api::prune_call(api, call.prune_images).await;
     }
     let (Media::Whole(accept) | Media::Records(accept)) = media.accept;
     match of_lists(api, call.r#type(), accept).await? {

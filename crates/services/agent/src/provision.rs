@@ -9,19 +9,26 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use agent_core::{ContainerPlan, Launch, NetworkPlan, Protocol, VolumeSource};
+use agent_core::{ContainerPlan, ImagePlan, Launch, NetworkPlan, Protocol, VolumeSource};
 use base::ContainerId;
 use containers::{ContainerSpec, Isolation};
+use images::{DockerConfig, Images, Pull, Reference};
 use mesos_proto::v1::NetworkInfo;
 use mesos_proto::v1::network_info::{self, IpAddress};
 use netlink::Networks;
 use tokio::sync::watch;
+use web_client::WebClient;
 
 use crate::Config;
+use crate::environment::Effective;
+use crate::image_user::owner_in;
 use crate::lifecycle::with_causes;
 use crate::private::{NameFiles, PrivateDirs};
 use crate::sandbox::{self, sandbox_path};
 use crate::spec::{Parts, Root};
+
+/// The most of a file of credentials that is read.
+const CREDENTIALS_LIMIT: u64 = 1 << 20;
 
 /// Configures the network of a container whose first process exists and waits.
 pub(crate) type Attach = Box<dyn FnOnce(u32) -> Result<(), String> + Send>;
@@ -40,11 +47,21 @@ pub(crate) struct Provider {
     isolation: Isolation,
     private: PrivateDirs,
     /// Or why there are none.
+    images: Result<Images, String>,
+    /// Or why there are none.
     networks: Result<Arc<Networks>, String>,
 }
 
 impl Provider {
-    pub(crate) fn open(config: Arc<Config>, isolation: Isolation) -> Provider {
+    /// Without images or container networks it goes on: tasks that want them are told why there are none.
+    pub(crate) async fn open(config: Arc<Config>, isolation: Isolation) -> Provider {
+        let web = WebClient::new(config.web_client());
+        let images = match (isolation, web.clone()) {
+            (Isolation::Full, web) => {
+                Images::open(config.images(), web).await.map_err(|error| with_causes(&error))
+            }
+            (Isolation::Plain, _) => Err(without_root("An image")),
+        };
         let private = PrivateDirs::new(&config.dir);
         let networks = match isolation {
             Isolation::Full => {
@@ -52,7 +69,18 @@ impl Provider {
             }
             Isolation::Plain => Err(without_root("A network of its own")),
         };
-        Provider { config, isolation, private, networks }
+        for why in [images.as_ref().err(), networks.as_ref().err()].into_iter().flatten() {
+            tracing::warn!(why, "tasks cannot have all that they may ask for");
+        }
+        Provider { config, isolation, private, images, networks }
+    }
+
+    /// The agent's images.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub(crate) fn images(&self) -> Result<&Images, &str> {
+        self.images.as_ref().map_err(String::as_str)
     }
 
     /// Gets everything for a container, telling how far it is. `address` is where the agent listens. To be
@@ -88,7 +116,10 @@ impl Provider {
             }
         };
         self.fetch(launch, &sandbox, owner, tell).await?;
-        let root = self.pull(launch, &sandbox, tell).await?;
+        let root = match &private {
+            Some(private) => self.pull(launch, &sandbox, private, tell).await?,
+            None => None,
+        };
         self.assemble(launch, address, &sandbox, private.as_deref(), root.as_ref())
     }
 
@@ -106,16 +137,44 @@ impl Provider {
         }
     }
 
+    /// Brings the image here and keeps it for the container.
     async fn pull(
         &self,
         launch: &Launch,
-        _sandbox: &Path,
-        _tell: &watch::Sender<String>,
+        sandbox: &Path,
+        private: &Path,
+        tell: &watch::Sender<String>,
     ) -> Result<Option<Root>, String> {
-        match &launch.plan.image {
-            None => Ok(None),
-            Some(image) => Err(format!("cannot pull {}", image.name)),
+        let Some(wanted) = &launch.plan.image else { return Ok(None) };
+        let images = self.images.as_ref().map_err(Clone::clone)?;
+        let reference = Reference::parse(&wanted.name).map_err(|error| error.to_string())?;
+        let credentials = credentials(wanted, sandbox)?;
+        let (tell, name) = (tell.clone(), reference.familiar());
+        let progress = move |progress: images::Progress| {
+            tell.send_replace(progress_text(&name, &progress));
+        };
+        let how = Pull { force: wanted.force_pull, credentials, progress: Arc::new(progress) };
+        let image = images.pull(&reference, how).await.map_err(|error| with_causes(&error))?;
+        let held = images.hold(&image, &launch.run.container_id).await;
+        held.map_err(|error| with_causes(&error))?;
+        let config = Effective::of(&image.config, &launch.plan);
+        let user = match launch.executor.command.as_ref().and_then(sandbox::own_user) {
+            Some(own) => own.to_owned(),
+            None if config.user.is_empty() => launch.framework.user.clone(),
+            None => config.user.clone(),
+        };
+        if let Some(owner) = owner_in(&image.layers, &user) {
+            sandbox::give(sandbox, owner).map_err(|error| error.to_string())?;
         }
+        let mut layers = image.layers.clone();
+        if layers.is_empty() {
+            // Overlayfs wants one.
+            let empty = private.join("empty");
+            std::fs::create_dir(&empty)
+                .map_err(|error| format!("cannot make {}: {error}", empty.display()))?;
+            layers.push(empty);
+        }
+        Ok(Some(Root { layers, config, volumes: image.config.volumes.clone() }))
     }
 
     fn assemble(
@@ -219,6 +278,11 @@ impl Provider {
                 tracing::error!(%container_id, error = with_causes(&error), "a container's network is left");
             }
         }
+        if let Ok(images) = &self.images
+            && let Err(error) = images.release(container_id).await
+        {
+            tracing::error!(%container_id, error = with_causes(&error), "a container's image is still held");
+        }
         // The last, because it is what the rest is found by.
         let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(private)).await;
         if let Ok(Err(error)) = removed {
@@ -235,6 +299,13 @@ impl Provider {
                 tracing::error!(error = with_causes(&error), "container networks are not as they should be");
             }
         }
+        if let Ok(images) = &self.images {
+            for holder in images.holders().into_iter().filter(|holder| !alive.contains(holder)) {
+                if let Err(error) = images.release(&holder).await {
+                    tracing::error!(%holder, error = with_causes(&error), "an image is still held");
+                }
+            }
+        }
         for container_id in self.private.all() {
             if !alive.contains(&container_id) {
                 self.release(&container_id).await;
@@ -247,6 +318,54 @@ impl Provider {
 fn without_root(what: &str) -> String {
     let user = host::User::current().name;
     format!("{what} needs an agent that runs as root; this one runs as {user}")
+}
+
+/// What the task's users are told of a pull.
+pub(crate) fn progress_text(name: &str, progress: &images::Progress) -> String {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    match progress.phase {
+        images::Phase::Resolving => format!("Resolving image {name}"),
+        images::Phase::Pulling if progress.bytes_total == 0 => {
+            format!("Pulling image {name}: {} MiB", mib(progress.bytes_done))
+        }
+        images::Phase::Pulling => {
+            format!("Pulling image {name}: {} of {} MiB", mib(progress.bytes_done), mib(progress.bytes_total))
+        }
+        images::Phase::Done => format!("Starting a container of image {name}"),
+    }
+}
+
+/// The logins that the task brings along: in its description, or fetched into its sandbox.
+fn credentials(image: &ImagePlan, sandbox: &Path) -> Result<Option<DockerConfig>, String> {
+    let parse = |bytes: &[u8], from: &str| {
+        let parsed = DockerConfig::parse(bytes).map(Some);
+        parsed.map_err(|error| format!("cannot use the credentials in {from}: {error}"))
+    };
+    if let Some(config) = &image.docker_config {
+        return parse(config, "docker.config");
+    }
+    for name in [".docker/config.json", ".dockercfg"] {
+        match read_fetched(sandbox, name) {
+            Ok(bytes) => return parse(&bytes, name),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("cannot read the credentials in {name}: {error}")),
+        }
+    }
+    Ok(None)
+}
+
+/// A file of the sandbox; what was fetched cannot lead out of it.
+fn read_fetched(sandbox: &Path, name: &str) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+
+    use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+    let dir = open(sandbox, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let file = std::fs::File::from(openat2(&dir, name, flags, Mode::empty(), within)?);
+    let mut bytes = Vec::new();
+    file.take(CREDENTIALS_LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn host_name() -> String {

@@ -36,7 +36,7 @@ pub(crate) fn user_of(framework: &FrameworkInfo, command: Option<&CommandInfo>) 
 }
 
 /// The user that the task itself names.
-fn own_user(command: &CommandInfo) -> Option<&str> {
+pub(crate) fn own_user(command: &CommandInfo) -> Option<&str> {
     command.user.as_deref().filter(|user| !user.is_empty())
 }
 
@@ -99,7 +99,6 @@ pub(crate) fn make(sandbox: &Path, owner: Option<Owner>) -> Result<(), SandboxEr
     set_latest(sandbox)
 }
 
-#[allow(dead_code, reason = "until images are pulled")]
 /// Gives the sandbox with all that is in it to a user who was not known when it was made.
 pub(crate) fn give(sandbox: &Path, (uid, gid): Owner) -> Result<(), SandboxError> {
     let failed = |path: &Path| {
