@@ -18,6 +18,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How long an owner in this process, which is being closed, is waited for.
 const CLOSING: Duration = Duration::from_secs(30);
+/// How long an owner that is not to be seen: it may have just gone.
+const UNSEEN: Duration = Duration::from_secs(1);
 
 /// The images of an agent. Clones are the same images.
 #[derive(Clone)]
@@ -32,14 +34,17 @@ impl Images {
     /// # Errors
     /// [`OpenError::Lock`] if another process owns the directory.
     pub async fn open(config: Config, web: WebClient) -> Result<Images, OpenError> {
-        let deadline = Instant::now() + CLOSING;
+        let started = Instant::now();
         let store = loop {
             let dir = config.dir.clone();
             let opened = spawn_blocking(move || Store::open(&dir)).await;
             match opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
                 // Work of a service of this process that was ended, and is about to be started again.
                 Err(OpenError::Lock(LockError::Held { owner, .. }))
-                    if owner == Some(std::process::id()) && Instant::now() < deadline =>
+                    if match owner {
+                        Some(owner) => owner == std::process::id() && started.elapsed() < CLOSING,
+                        None => started.elapsed() < UNSEEN,
+                    } =>
                 {
                     sleep(Duration::from_millis(20)).await;
                 }

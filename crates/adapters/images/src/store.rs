@@ -23,7 +23,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use host::FileLock;
@@ -254,7 +254,8 @@ impl Store {
     pub(crate) fn sync(&self) -> Result<(), Failed> {
         let unsynced = |state: &State| {
             let layers = state.layers.iter().filter(|(_, layer)| layer.record.unsynced_in_boot.is_some());
-            layers.map(|(id, layer)| (id.clone(), layer.pin.clone())).collect::<Vec<_>>()
+            // Not pinned: syncing may take long, and nothing of it is lost if a layer goes meanwhile.
+            layers.map(|(id, layer)| (id.clone(), Arc::downgrade(&layer.pin))).collect::<Vec<_>>()
         };
         let layers = unsynced(&self.state());
         if layers.is_empty() {
@@ -262,9 +263,10 @@ impl Store {
         }
         let dir = self.dir.join("layers");
         act("sync the file system of", &dir, files::sync_file_system(&dir))?;
-        for (id, _pin) in layers {
+        for (id, pin) in layers {
             let mut state = self.state();
-            let Some(layer) = state.layers.get_mut(&id) else { continue };
+            let same = |layer: &&mut Layer| Weak::ptr_eq(&pin, &Arc::downgrade(&layer.pin));
+            let Some(layer) = state.layers.get_mut(&id).filter(same) else { continue };
             layer.record.unsynced_in_boot = None;
             let temporary = self.dir.join("incoming").join(self.unique());
             write_new(&temporary, records::text(&layer.record).as_bytes())?;

@@ -74,9 +74,7 @@ impl Store {
 
     /// Layers of no record, no hold and no image in use.
     fn drop_orphans(&self, state: &mut State) -> Result<Pruned, Failed> {
-        let recorded = state.records.values().flat_map(|kept| &kept.record.layers);
-        let held = state.holds.values().flat_map(|hold| &hold.layers);
-        let needed: BTreeSet<&Digest> = recorded.chain(held).collect();
+        let needed = state.needed();
         let orphan = state
             .layers
             .iter()
@@ -118,8 +116,18 @@ impl Store {
 }
 
 impl State {
+    /// Layers of a record or a hold.
+    fn needed(&self) -> BTreeSet<&Digest> {
+        let recorded = self.records.values().flat_map(|kept| &kept.record.layers);
+        let held = self.holds.values().flat_map(|hold| &hold.layers);
+        recorded.chain(held).collect()
+    }
+
+    /// Of what is needed. What is not, but in somebody's hand for a moment, goes without taking away
+    /// anything else for it.
     fn bytes(&self) -> u64 {
-        self.layers.values().map(|layer| layer.record.bytes).fold(0, u64::saturating_add)
+        let layers = self.needed().into_iter().filter_map(|id| self.layers.get(id));
+        layers.map(|layer| layer.record.bytes).fold(0, u64::saturating_add)
     }
 
     /// Whether no container holds it and nobody in this process has it in hand.

@@ -196,7 +196,7 @@ impl Here {
             quota_bytes: 1 << 30,
             docker_config: None,
             insecure_registries: Vec::new(),
-            limits: Limits { layer_bytes: 64 << 20, layer_entries: 1000, tarball_bytes: 64 << 20 },
+            limits: Limits { layer_bytes: 8 << 20, layer_entries: 1000, tarball_bytes: 8 << 20 },
         };
         change(&mut config);
         let images = Images::open(config.clone(), WebClient::new(web)).await.unwrap();
