@@ -393,7 +393,7 @@ impl Tree {
     }
 
     /// The directory that `name` lies in, made if it is missing.
-    fn parent(&mut self, name: &Name) -> Result<Rc<Dir>, Error> {
+    pub(crate) fn parent(&mut self, name: &Name) -> Result<Rc<Dir>, Error> {
         if name.is_top() {
             return Err(Error::refused(b".", Refusal::NoName));
         }
