@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use base::Auth;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use up::{AgentConfig, MasterConfig, Subnet};
 
 /// The version of this program.
@@ -25,7 +25,14 @@ pub(crate) struct Arguments {
 
 /// All arguments of the program, for completion.
 pub(crate) fn all() -> clap::Command {
-    Arguments::command()
+    cli::styled(Arguments::command())
+}
+
+/// The arguments of this process.
+pub(crate) fn of_process() -> Result<Arguments, clap::Error> {
+    let mut command = all();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,7 +14,6 @@ use std::process::ExitCode;
 
 use admin_router::Role;
 use arguments::{Arguments, Command, MarathonArguments, RouterArguments};
-use clap::Parser;
 use cli::Program;
 use parts::Services;
 use telemetry::Output;
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
     match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
         Some("container-init") => containers::container_init_main(),
         Some("executor") => executor::main(std::env::vars_os()),
-        _ => match Arguments::try_parse() {
+        _ => match arguments::of_process() {
             Ok(arguments) => dispatch(arguments),
             Err(error) => cli::refuse(&error),
         },

@@ -1,6 +1,6 @@
 //! An answer of the cluster, read whole.
 
-use http_kit::{Bytes, HeaderMap, StatusCode};
+use http_kit::{Bytes, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -13,8 +13,6 @@ pub(crate) struct Answer {
     pub(crate) asked: String,
     /// Its status.
     pub(crate) status: StatusCode,
-    /// Its headers.
-    pub(crate) headers: HeaderMap,
     /// Its body.
     pub(crate) body: Bytes,
 }
@@ -86,7 +84,6 @@ mod tests {
             let answer = Answer {
                 asked: "GET /x".to_owned(),
                 status: StatusCode::from_u16(status).unwrap(),
-                headers: HeaderMap::new(),
                 body: Bytes::from_static(body.as_bytes()),
             };
             let error = answer.ok().unwrap_err();

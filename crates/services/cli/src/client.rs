@@ -88,11 +88,6 @@ impl Client {
         })
     }
 
-    /// The cluster it speaks with.
-    pub(crate) fn cluster(&self) -> &Cluster {
-        &self.cluster
-    }
-
     /// `GET`, whatever the status of the answer.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Error> {
         self.request(Method::GET, path, None).await
@@ -150,7 +145,7 @@ impl Client {
         if self.verbosity > 1 {
             output::say(&String::from_utf8_lossy(&body));
         }
-        Ok(Answer { asked, status: head.status, headers: head.headers, body })
+        Ok(Answer { asked, status: head.status, body })
     }
 
     /// Sends a request, whose URI is a path below the cluster's URL. Returns when the head of the
@@ -193,8 +188,12 @@ impl Client {
         let body = body.read(LIMIT).await.expect("it is in memory, and shorter than a command line");
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let url = url.join(path).map_err(|error| Error::new(error.to_string()))?;
+        let asked = format!("{url}: ");
         let call = Call { method: head.method, url, headers: head.headers, body };
-        let answer = client.send(call).await.map_err(|error| self.unreachable(&error.to_string()))?;
+        let answer = client.send(call).await.map_err(|error| {
+            let reason = error.to_string();
+            self.unreachable(reason.strip_prefix(&asked).unwrap_or(&reason))
+        })?;
         let (sender, body) = Body::channel(4);
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;

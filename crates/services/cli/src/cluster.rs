@@ -117,8 +117,13 @@ async fn attach(name: &str, context: &Context, clusters: &Clusters) -> Result<()
 /// dcos-cli: setup.Configure.
 async fn setup(arguments: SetupArguments, context: &Context, clusters: &Clusters) -> Result<(), Error> {
     let SetupArguments { urls, name, ca_certs, no_check: _, insecure, no_timeout, credentials } = arguments;
-    let url = match &urls[..] {
-        [url] => with_scheme(url),
+    let (url, plain) = match &urls[..] {
+        [url] if url.contains("://") => (url.clone(), None),
+        [url] => {
+            // dcos-cli does so, too.
+            output::say("Missing scheme in cluster URL, assuming HTTPS.");
+            (format!("https://{url}"), Some(format!("http://{url}")))
+        }
         [] => {
             return Err(Error::new("missing cluster URL").hint("E.g. dcos cluster setup http://127.0.0.1"));
         }
@@ -144,22 +149,15 @@ async fn setup(arguments: SetupArguments, context: &Context, clusters: &Clusters
         timeout: crate::context::timeout(no_timeout.then_some(0)),
         source: Source::Configured,
     };
-    cluster.token = auth::login(&cluster, &credentials, context).await?;
+    let token = auth::login(&cluster, &credentials, context).await;
+    cluster.token = token.map_err(|error| match plain {
+        Some(plain) => error.hint(format!("If it has no certificate: dcos cluster setup {plain}")),
+        None => error,
+    })?;
     if cluster.token.is_none() {
         output::say("This cluster does not require authenticated requests. Skipping login.");
     }
     keep(cluster, name, certificates.as_deref(), context, clusters).await
-}
-
-/// The URL with a scheme; dcos-cli takes https for one that has none.
-fn with_scheme(url: &str) -> String {
-    match url.contains("://") {
-        true => url.to_owned(),
-        false => {
-            output::say("Missing scheme in cluster URL, assuming HTTPS.");
-            format!("https://{url}")
-        }
-    }
 }
 
 /// Keeps the settings of a cluster and attaches it.
@@ -183,7 +181,9 @@ async fn keep(
     let Metadata { cluster_id } = client.get("/metadata").await?.json()?;
     let mut settings = clusters.fresh(&cluster_id)?;
     settings.set("core.dcos_url", &cluster.url)?;
-    settings.set("core.dcos_acs_token", cluster.token.as_deref().unwrap_or_default())?;
+    if let Some(token) = &cluster.token {
+        settings.set("core.dcos_acs_token", token)?;
+    }
     settings.set("core.timeout", &crate::context::seconds(cluster.timeout).to_string())?;
     if cluster.tls == Tls::Unchecked {
         settings.set("core.ssl_verify", "false")?;
@@ -234,6 +234,11 @@ async fn list(context: &Context, clusters: &Clusters, attached: bool, json: bool
 /// at once; in the order of their names.
 async fn items(context: &Context, clusters: &Clusters) -> Result<Vec<(Item, Option<Settings>)>, Error> {
     let current = context.configured()?.map(|settings| settings.id());
+    // Commands go there even if it is not set up.
+    let here = match context.cluster() {
+        Ok(Cluster { source: Source::Local { dir }, .. }) if current.is_none() => Some(dir),
+        _ => None,
+    };
     let mut asked = JoinSet::new();
     let configured = clusters.all()?;
     let local = local::all(|name| context.variable(name));
@@ -257,7 +262,7 @@ async fn items(context: &Context, clusters: &Clusters) -> Result<Vec<(Item, Opti
             continue;
         }
         let item = Item {
-            attached: false,
+            attached: here.as_ref() == Some(&local.dir),
             cluster_id: local.id.clone(),
             name: local.dir.display().to_string(),
             status: "UNCONFIGURED",

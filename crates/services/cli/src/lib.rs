@@ -9,13 +9,12 @@
 //! Deliberately absent: plug-ins (all commands are in this program), and any rule of Mesos or Marathon
 //! that a server knows better.
 
-#![allow(dead_code, reason = "the frame lands before all that uses it")]
-
 mod answer;
 mod auth;
 mod client;
 mod cluster;
 mod clusters;
+mod completion;
 mod config;
 mod context;
 mod error;
@@ -57,6 +56,8 @@ pub enum Command {
     /// Manage your DC/OS clusters
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Print a script that completes commands in a shell
+    Completion(completion::Arguments),
     /// Manage the DC/OS configuration file
     #[command(subcommand)]
     Config(config::Command),
@@ -130,6 +131,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error
     match command {
         Command::Auth(command) => Box::pin(auth::run(command, context)).await,
         Command::Cluster(command) => Box::pin(cluster::run(command, context)).await,
+        Command::Completion(arguments) => completion::run(&arguments, context),
         Command::Config(command) => config::run(command, context),
         Command::Image(command) => Box::pin(image::run(command, context)).await,
         Command::Marathon(command) => Box::pin(marathon::run(command, context)).await,
@@ -138,6 +140,21 @@ async fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Error
         Command::Service(command) => Box::pin(service::run(command, context)).await,
         Command::Task(command) => Box::pin(task::run(command, context)).await,
     }
+}
+
+/// The command and all below it as the official CLI writes them: values in small letters, and `help`
+/// only at the top.
+pub fn styled(command: clap::Command) -> clap::Command {
+    let nested = |command: clap::Command| styled(command).disable_help_subcommand(true);
+    command.mut_subcommands(nested).mut_args(|argument| {
+        let name = argument.get_value_names().and_then(|names| names.first()).map(|name| name.to_string());
+        let name = name.unwrap_or_else(|| argument.get_id().to_string());
+        let is_flag = !argument.get_action().takes_values();
+        match is_flag {
+            true => argument,
+            false => argument.value_name(name.to_lowercase().replace('_', "-")),
+        }
+    })
 }
 
 /// Ends a program whose arguments clap did not take, or which asked for help: help goes to stdout and
