@@ -47,6 +47,7 @@ impl Parts for Services {
         agent.ports.clone_from(&node.ports);
         agent.attributes = Some(node.attributes.clone());
         agent.public = node.public;
+        agent.at_gateway.clone_from(&node.at_gateway);
         agent.recovery_timeout = RECOVERY_TIMEOUT;
         agent.log = self.logs.as_ref().map(|logs| telemetry::path(logs, &node.name));
         agent.auth.clone_from(&node.auth);

@@ -49,6 +49,10 @@ fn try_all(namespace: std::os::fd::BorrowedFd<'_>) -> Result<(), String> {
             "the kernel's packet filters lack a part (its modules {modules} are needed): {}",
             said(refused)
         )
+    })?;
+    conntrack::forget(&mut netfilter, &[ip], &[53]).map_err(|refused| {
+        let lacking = "the kernel does not tell which connections it tracks";
+        format!("{lacking} (its module nf_conntrack_netlink is missing): {}", said(refused))
     })
 }
 

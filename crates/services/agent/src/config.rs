@@ -1,5 +1,5 @@
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,6 +55,9 @@ pub struct Config {
     pub fetcher_cache_size: u64,
     /// How long a fetch may stand still. Mesos: `--fetcher_stall_timeout`.
     pub fetcher_stall_timeout: Duration,
+    /// What containers with a network of their own reach at their gateway's address: connections to this port
+    /// are sent to that address. They cannot reach a master at a loopback address otherwise.
+    pub at_gateway: Vec<(u16, SocketAddrV4)>,
     /// Whether tasks get a CFS quota, which they cannot exceed even on an idle machine.
     /// Mesos: `--cgroups_enable_cfs`.
     pub enforce_cpu_quota: bool,
@@ -109,6 +112,10 @@ impl Config {
             insecure_registries: Vec::new(),
             fetcher_cache_size: 2 << 30,
             fetcher_stall_timeout: Duration::from_secs(60),
+            at_gateway: match master {
+                SocketAddr::V4(master) => vec![(master.port(), master)],
+                SocketAddr::V6(_) => Vec::new(),
+            },
             enforce_cpu_quota: true,
             max_processes: 4096,
             executor_registration_timeout: Duration::from_secs(60),
@@ -172,17 +179,12 @@ impl Config {
 
     /// What containers with a network of their own get.
     pub(crate) fn networks(&self) -> netlink::Config {
-        let at_gateway = match self.master {
-            SocketAddr::V4(master) => vec![(master.port(), master)],
-            SocketAddr::V6(_) => Vec::new(),
-        };
         netlink::Config {
             state_dir: self.dir.join("networks"),
-            // The same after a restart; an address may be another agent's tomorrow.
-            name: format!("agent {}", self.dir.display()),
+            name: network_name(&self.dir),
             agent_ip: self.ip,
             leases: host::SubnetLeases::of_host(),
-            gateway_targets: at_gateway,
+            gateway_targets: self.at_gateway.clone(),
         }
     }
 
@@ -212,6 +214,12 @@ impl Config {
 
 /// The name of the executors' socket in its directory.
 const SOCKET: &str = "agent.sock";
+
+/// The agent's name among all that have container networks on this machine: the same after a restart, while
+/// an address may be another agent's tomorrow. `dir` must be absolute and without links.
+pub(crate) fn network_name(dir: &Path) -> String {
+    format!("agent {}", dir.display())
+}
 
 pub(crate) fn runtime_dir(dir: &Path) -> PathBuf {
     dir.join("containers")

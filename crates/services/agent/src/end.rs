@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use containers::{Containers, Isolation};
 
-use crate::config::runtime_dir;
+use crate::config::{network_name, runtime_dir};
 use crate::lifecycle::with_causes;
 use crate::{Config, Error};
 
@@ -32,8 +32,8 @@ pub(crate) fn note(config: &Config, isolation: Isolation) -> Result<(), Error> {
     fs::rename(&fresh, &path).map_err(failed)
 }
 
-/// Ends all containers that the agent of `dir` started, with everything in them, and returns how many
-/// there were. For when no agent runs on `dir`; one that is started later tells the master that they are
+/// Ends all containers that the agent of `dir` started, with everything in them and their networks, and
+/// returns how many there were. For when no agent runs on `dir`; one that is started later tells the master that they are
 /// over. A directory that no agent ever used has none.
 ///
 /// # Errors
@@ -68,5 +68,6 @@ pub async fn end_all_tasks(dir: &Path) -> Result<usize, Error> {
     let alive = found.iter().filter(|container| container.alive).count();
     // Somebody else's containers may be below the same group.
     let _ = containers.retire();
+    netlink::retire_agent(&host::SubnetLeases::of_host(), &network_name(dir)).map_err(Error::Networks)?;
     Ok(alive)
 }

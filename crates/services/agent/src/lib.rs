@@ -109,6 +109,9 @@ pub enum Error {
         /// What the master said.
         found: AgentId,
     },
+    /// The network of the containers was not removed.
+    #[error("cannot remove the network of the agent's containers")]
+    Networks(#[source] netlink::Error),
     /// Containers did not end.
     #[error("cannot end all containers: {0}")]
     End(String),
@@ -214,6 +217,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let linking = tokio::spawn(link.in_current_span());
     let ((), outcome) = tokio::join!(serving, deciding);
     linking.abort();
+    provider.close().await;
     outcome
 }
 

@@ -246,6 +246,20 @@ impl Provider {
         }))
     }
 
+    /// When the agent stops: what only serves containers goes, unless there are some.
+    pub(crate) async fn close(&self) {
+        if let Ok(networks) = &self.networks {
+            let networks = Arc::clone(networks);
+            let retired = tokio::task::spawn_blocking(move || match networks.attached() {
+                0 => networks.retire(),
+                _ => Ok(()),
+            });
+            if let Ok(Err(error)) = retired.await {
+                tracing::warn!(error = with_causes(&error), "the network of containers is left behind");
+            }
+        }
+    }
+
     /// A port that a process of the host listens on would hide the container's, or be hidden by it.
     fn check_ports(&self, plan: &ContainerPlan) -> Result<(), String> {
         for mapping in plan.network.port_mappings() {

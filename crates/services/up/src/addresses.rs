@@ -1,7 +1,7 @@
 //! The addresses of a cluster's nodes, and whether their ports are free.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 
 use crate::{Error, Subnet};
 
@@ -17,6 +17,14 @@ pub(crate) const ROUTER: u16 = 80;
 pub(crate) const ROUTER_UNPRIVILEGED: u16 = 8000;
 /// Admin Router of an agent node.
 pub(crate) const AGENT_ROUTER: u16 = 61001;
+
+/// What containers find at their gateway's address, on the standard ports: the Admin Router, the Mesos master
+/// and Marathon of a master node.
+pub(crate) fn at_gateway(master: SocketAddr, router_port: u16) -> Vec<(u16, SocketAddrV4)> {
+    let IpAddr::V4(ip) = master.ip() else { return Vec::new() };
+    let ports = [(ROUTER, router_port), (MASTER, master.port()), (MARATHON, MARATHON)];
+    ports.map(|(port, target)| (port, SocketAddrV4::new(ip, target))).to_vec()
+}
 
 /// What became of an attempt to bind.
 enum Bound {

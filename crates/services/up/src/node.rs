@@ -1,7 +1,7 @@
 //! What a node is to this crate: its address, its directory, and the components it is made of.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -82,6 +82,9 @@ pub struct AgentNode {
     pub attributes: String,
     /// Whether it is a public agent.
     pub public: bool,
+    /// What its containers reach at their gateway's address, by port: the cluster's Admin Router, Mesos and
+    /// Marathon.
+    pub at_gateway: Vec<(u16, SocketAddrV4)>,
     /// The token of the cluster, if it has one.
     pub auth: Auth,
 }
@@ -220,6 +223,7 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
         ports: lease.as_ref().map(PortLease::ports),
         attributes: config.attributes.clone(),
         public: config.public,
+        at_gateway: addresses::at_gateway(config.master, addresses::ROUTER),
         auth: config.auth.clone(),
     };
     cluster::make_dir(&node.dir, false)?;

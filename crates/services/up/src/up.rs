@@ -140,6 +140,7 @@ fn nodes(
             ports: lease.as_ref().map(PortLease::ports),
             attributes: String::new(),
             public: agent.public,
+            at_gateway: addresses::at_gateway((master.ip, addresses::MASTER).into(), master.router_port),
             auth: master.auth.clone(),
         }));
     }
