@@ -29,6 +29,12 @@ impl Marathon {
                 let targets = apps.into_iter().map(|app| (app.id.clone(), Target::Define(app))).collect();
                 self.change(now, Change { targets, force, caller, instead_of: None })
             }
+            Command::Regroup { apps, gone, force, caller } => {
+                let kept = apps.into_iter().map(|app| (app.id.clone(), Target::Define(app)));
+                let gone = gone.into_iter().map(|id| (id, Target::Remove));
+                let targets = gone.chain(kept).collect();
+                self.change(now, Change { targets, force, caller, instead_of: None })
+            }
             Command::Delete { ids, force } => {
                 let targets = ids.into_iter().map(|id| (id, Target::Remove)).collect();
                 self.change(now, Change { targets, force, caller: None, instead_of: None })

@@ -59,6 +59,17 @@ pub enum Command {
         /// Who asks.
         caller: Option<Caller>,
     },
+    /// Makes these the definitions of their apps and ends others (`POST`, `PUT` of a group). One deployment for all.
+    Regroup {
+        /// The apps.
+        apps: Vec<AppDefinition>,
+        /// The apps to end.
+        gone: BTreeSet<AppId>,
+        /// Whether deployments that lock them are cancelled.
+        force: bool,
+        /// Who asks.
+        caller: Option<Caller>,
+    },
     /// Ends apps (`DELETE`). One deployment for all.
     Delete {
         /// The apps.

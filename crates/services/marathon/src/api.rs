@@ -88,7 +88,8 @@ impl Api {
             ["v2", "queue", ref id @ .., "delay"] if !id.is_empty() => {
                 at.of(Method::DELETE, self.reset_delay(&id.join("/"))).await
             }
-            ["v2", "groups", ref id @ ..] => at.get(self.group(&id.join("/"), &query)).await,
+            ["v2", "groups", ref id @ ..] => Box::pin(self.groups(at, &id.join("/"), request, peer)).await,
+            ["v2", "plugins"] => at.only(Method::GET, || Ok(info::plugins())),
             _ => Err(ApiError::message(404, "URI not found")),
         }
     }

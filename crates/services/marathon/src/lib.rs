@@ -6,9 +6,10 @@
 //! session with the master.
 //!
 //! What is other than in Marathon 1.11: problems of a field may have an `explanation` beside their `errors`; a body must
-//! be JSON by its content type, and browsers must come from home; `/v2/groups` can only be read; a task that is not
-//! healthy yet is also checked between two regular checks, of which only success counts; the list of tasks can still
-//! be had as text.
+//! be JSON by its content type, and browsers must come from home; groups are there as long as they have apps, have no
+//! versions, and give their dependencies to their apps; a task that is not healthy yet is also checked between two regular
+//! checks, of which only success counts; a task that is prepared has a `message`, and is in the queue; the list of tasks can
+//! still be had as text.
 //!
 //! Deliberately absent: every decision (`marathon-core`), the words of the API (`api-marathon`), authentication, TLS.
 

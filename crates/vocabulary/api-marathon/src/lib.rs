@@ -15,6 +15,7 @@ mod container;
 mod deployment;
 mod error;
 mod event;
+mod group;
 mod health;
 mod id;
 mod info;
@@ -44,6 +45,7 @@ pub use deployment::{
 };
 pub use error::{ApiError, Detail, Details, ErrorBody};
 pub use event::{Event, EventKind};
+pub use group::{GroupChange, GroupContext, GroupUpdate};
 pub use health::{HealthCheck, HealthCommand, Protocol};
 pub use id::AppId;
 pub use info::{

@@ -116,7 +116,7 @@ impl Api {
             if view.core.app(&app.id).is_some() {
                 return Err(ApiError::app_exists(&app.id));
             }
-            fit(view, std::slice::from_ref(&app))?;
+            fit(view, std::slice::from_ref(&app), &BTreeSet::new())?;
             Ok(Command::Create { app: Box::new(app), force, caller })
         };
         match self.change(Box::new(decide)).await? {
@@ -160,7 +160,7 @@ impl Api {
                 None => return Err(ApiError::unknown_app(&id)),
             };
             let apps = vec![app];
-            fit(view, &apps)?;
+            fit(view, &apps, &BTreeSet::new())?;
             Ok(Command::Put { apps, force, caller })
         };
         let deployment = deployment_of(self.change(Box::new(decide)).await?)?;
@@ -201,7 +201,7 @@ impl Api {
                 apps.push(app);
             }
             one_deployment(apps.iter().map(|app| &app.id))?;
-            fit(view, &apps)?;
+            fit(view, &apps, &BTreeSet::new())?;
             Ok(Command::Put { apps, force, caller })
         };
         Ok(deployed(StatusCode::OK, &deployment_of(self.change(Box::new(decide)).await?)?))
@@ -271,12 +271,20 @@ pub(super) fn one_deployment<'i>(ids: impl Iterator<Item = &'i AppId>) -> Result
     Ok(())
 }
 
-/// Whether these apps, made or changed together, may stand among the others.
+/// Whether these apps, made or changed together, may stand among the others, without those that are gone then.
 ///
 /// Marathon: `Group.noAppsAndGroupsWithSameName`, `RootGroup.noCyclicDependencies`.
-fn fit(view: &View<'_>, changed: &[AppDefinition]) -> Result<(), ApiError> {
-    let mut dependencies: BTreeMap<AppId, BTreeSet<AppId>> =
-        view.core.apps().map(|app| (app.id.clone(), app.dependencies.clone())).collect();
+pub(super) fn fit(
+    view: &View<'_>,
+    changed: &[AppDefinition],
+    gone: &BTreeSet<AppId>,
+) -> Result<(), ApiError> {
+    let mut dependencies: BTreeMap<AppId, BTreeSet<AppId>> = view
+        .core
+        .apps()
+        .filter(|app| !gone.contains(&app.id))
+        .map(|app| (app.id.clone(), app.dependencies.clone()))
+        .collect();
     dependencies.extend(changed.iter().map(|app| (app.id.clone(), app.dependencies.clone())));
     let mut problems = Vec::new();
     let clashes = |id: &AppId, other: &AppId| id != other && (other.is_within(id) || id.is_within(other));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use http_kit::{StatusCode, respond};
+use http_kit::{Response, StatusCode, respond};
 use serde::Serialize;
 
 use super::{Api, Outcome};
@@ -77,6 +77,11 @@ struct HttpConfig {
 #[derive(Serialize)]
 struct LeaderInfo {
     leader: String,
+}
+
+/// `/v2/plugins`: what plugins would do is part of this program.
+pub(super) fn plugins() -> Response {
+    respond::json(StatusCode::OK, &serde_json::json!({ "plugins": [] }))
 }
 
 impl Api {

@@ -4,6 +4,7 @@
 mod apps;
 mod bad_input;
 mod events;
+mod groups;
 mod health;
 mod master;
 mod mesos;

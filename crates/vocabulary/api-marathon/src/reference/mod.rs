@@ -11,7 +11,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-pub use table::FIELDS;
+pub use table::{FIELDS, GROUP_FIELDS};
 
 /// A field of an app.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ impl Field {
     /// The field at a path as problems name it, such as `/healthChecks(0)/port`.
     pub fn at(path: &str) -> Option<&'static Field> {
         let path = table_path(path);
-        FIELDS.iter().find(|field| field.path == path)
+        FIELDS.iter().chain(GROUP_FIELDS).find(|field| field.path == path)
     }
 }
 
@@ -78,7 +78,7 @@ impl Field {
 fn table_path(path: &str) -> Cow<'static, str> {
     // An app of many.
     let path = if path.starts_with('(') { path.split_once(')').map_or("", |(_, rest)| rest) } else { path };
-    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = without_groups(path.strip_prefix('/').unwrap_or(path));
     if let Some(name) = path.strip_prefix("env/") {
         return Cow::Borrowed(if name.ends_with("/secret") { "env.*.secret" } else { "env.*" });
     }
@@ -97,4 +97,17 @@ fn table_path(path: &str) -> Cow<'static, str> {
         }
     }
     Cow::Owned(out.replace("container.docker.portMappings[].", "container.portMappings[]."))
+}
+
+/// The path within the app, of one such as `groups(0)/apps(1)/cmd`.
+fn without_groups(path: &str) -> &str {
+    let mut rest = path;
+    while let Some((group, inner)) = rest.split_once('/').filter(|(first, _)| first.starts_with("groups(")) {
+        debug_assert!(group.ends_with(')'));
+        rest = inner;
+    }
+    match rest.split_once('/') {
+        Some((first, inner)) if first.starts_with("apps(") => inner,
+        _ => rest,
+    }
 }

@@ -515,3 +515,32 @@ pub const FIELDS: &[Field] = &[
         "Role that the app's resources are taken as. Only Marathon's own is allowed.",
     ),
 ];
+
+/// The fields that only a group has, in a `POST` or `PUT` of `/v2/groups`.
+pub const GROUP_FIELDS: &[Field] = &[
+    field(
+        "apps",
+        List("apps"),
+        Absent,
+        "The apps of the group; those that it had and that are not named are ended.",
+    ),
+    field(
+        "groups",
+        List("groups"),
+        Absent,
+        "The groups in the group; apps of those that it had and that are not named are ended.",
+    ),
+    field(
+        "scaleBy",
+        Number(0.0, 100_000.0),
+        Absent,
+        "Factor for the number of instances of every app of the group. With nothing else but `id`.",
+    ),
+    field("pods", Refused("pods are not supported yet; supported is an empty list"), Absent, "Pods."),
+    field(
+        "enforceRole",
+        Refused("roles of groups are not supported yet; supported is false"),
+        Absent,
+        "Whether its apps have its role.",
+    ),
+];

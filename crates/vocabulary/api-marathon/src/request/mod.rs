@@ -104,7 +104,7 @@ impl Fields<'_, '_> {
 }
 
 /// Marathon: RAML type `PathId`.
-fn path_id(reader: &mut Reader, at: &At<'_>) -> Option<String> {
+pub(crate) fn path_id(reader: &mut Reader, at: &At<'_>) -> Option<String> {
     let id = reader.string(at)?;
     let allowed = |segment: &str| segment.is_empty() || segment == ".." || is_segment(segment);
     if id.is_empty() || !id.split('/').all(allowed) {

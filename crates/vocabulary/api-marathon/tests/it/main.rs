@@ -3,6 +3,7 @@
 mod bad_input;
 mod containers;
 mod golden;
+mod groups;
 mod round_trip;
 
 use api_marathon::{ApiError, AppDefinition, AppUpdate, Settings};
