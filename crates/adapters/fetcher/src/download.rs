@@ -173,13 +173,13 @@ impl Wish<'_> {
                 let begins = answer.content_range().map(|(first, _)| first);
                 if begins != Some(offset) || !state.validators.agree(&Validators::of(&answer)) {
                     state.afresh = true;
-                    return Err(Failure::Transient(status(&answer, attempts)));
+                    return Err(Failure::Transient(Problem::Changes { attempts }));
                 }
             }
             StatusCode::NOT_MODIFIED if self.known.is_some() => return Ok(false),
             StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
                 state.afresh = true;
-                return Err(Failure::Transient(status(&answer, attempts)));
+                return Err(Failure::Transient(Problem::Changes { attempts }));
             }
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                 return Err(Failure::Transient(status(&answer, attempts)));

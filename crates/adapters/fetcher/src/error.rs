@@ -33,6 +33,11 @@ pub enum Problem {
         /// How often it was tried.
         attempts: u32,
     },
+    /// What the server has became something else again and again, while it was downloaded.
+    Changes {
+        /// How often it was tried.
+        attempts: u32,
+    },
     /// There is more than the disk may take.
     NoSpace {
         /// Bytes that are needed, where known.
@@ -95,6 +100,10 @@ impl fmt::Display for Problem {
             }
             Problem::Status { status, attempts } => {
                 write!(f, "the server answered {status}")?;
+                tried(*attempts, f)
+            }
+            Problem::Changes { attempts } => {
+                f.write_str("it changes on the server while it is downloaded")?;
                 tried(*attempts, f)
             }
             Problem::NoSpace { needed, free, directory } => {
