@@ -87,13 +87,13 @@ pub(crate) fn add_mount_attributes(
 }
 
 /// Puts this thread and all that it starts under a filter. Needs `CAP_SYS_ADMIN` or no-new-privileges.
-pub(crate) fn install_filter(program: &seccompiler::BpfProgram) -> io::Result<()> {
+pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     let filter = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
-        filter: program.as_ptr().cast_mut().cast(),
+        filter: program.as_ptr().cast_mut(),
     };
-    // SAFETY: seccompiler's instructions are laid out as the kernel's `sock_filter`; the kernel copies `len`
-    // of them and changes none. `filter` and `program` live through the call.
+    // SAFETY: the kernel copies `len` instructions and changes none. `filter` and `program` live through the
+    // call.
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -1,73 +1,57 @@
 //! The system calls of docker's default profile, as a filter for the kernel.
 
+mod program;
+
 use std::collections::BTreeMap;
 
 use libc::c_long;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
-};
 
 use crate::capability::Capability;
+use program::Verdict;
 
 /// Why there is no filter.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProfileError {
-    #[error("there is no profile for {}", std::env::consts::ARCH)]
-    Architecture,
-    #[error(transparent)]
-    Compile(#[from] seccompiler::BackendError),
+#[error("there is no system call profile for {}", std::env::consts::ARCH)]
+pub(crate) struct UnknownArchitecture;
+
+/// A program for the kernel, which refuses with `EPERM` what docker would with these capabilities.
+pub(crate) fn docker_default(capabilities: u64) -> Result<Vec<libc::sock_filter>, UnknownArchitecture> {
+    let architecture = program::ARCHITECTURE.ok_or(UnknownArchitecture)?;
+    Ok(program::compile(architecture, &profile(capabilities)))
 }
 
-/// Programs to install one after the other. The kernel takes the strictest answer of all of them.
-pub(crate) fn docker_default(capabilities: u64) -> Result<Vec<BpfProgram>, ProfileError> {
-    let architecture =
-        TargetArch::try_from(std::env::consts::ARCH).map_err(|_| ProfileError::Architecture)?;
+fn profile(capabilities: u64) -> BTreeMap<u32, Verdict> {
     let has = |capability: Capability| capabilities & 1 << capability as u8 != 0;
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let mut allow = |calls: &[c_long]| rules.extend(calls.iter().map(|call| (*call, Vec::new())));
+    let mut calls: BTreeMap<u32, Verdict> = BTreeMap::new();
+    let mut allow = |more: &[c_long]| calls.extend(more.iter().map(|call| (*call as u32, Verdict::Allow)));
     allow(ALWAYS);
     allow(ON_THIS_ARCHITECTURE);
     // Those that the C library had no name for when it was built; the numbers are the same everywhere.
     allow(NEW);
-    for (capability, calls) in WITH_CAPABILITY {
+    for (capability, more) in WITH_CAPABILITY {
         if has(*capability) {
-            allow(calls);
+            allow(more);
         }
     }
-    // Judged by the second program, if at all.
-    allow(&[libc::SYS_clone3]);
-    rules.insert(libc::SYS_socket, vec![argument(SeccompCmpOp::Ne, libc::AF_VSOCK as u64)?]);
-    let personalities = PERSONALITIES.iter().map(|value| argument(SeccompCmpOp::Eq, *value));
-    rules.insert(libc::SYS_personality, personalities.collect::<Result<_, _>>()?);
-    let namespaces = has(Capability::SysAdmin);
-    if !namespaces {
-        rules.insert(libc::SYS_clone, vec![argument(SeccompCmpOp::MaskedEq(NAMESPACES), 0)?]);
-    }
-    let refuse = SeccompAction::Errno(libc::EPERM as u32);
-    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, architecture)?;
-    let mut programs = vec![BpfProgram::try_from(filter)?];
-    if !namespaces {
+    let mut judge = |call: c_long, verdict| calls.insert(call as u32, verdict);
+    judge(libc::SYS_socket, Verdict::UnlessArgument(libc::AF_VSOCK as u32));
+    judge(libc::SYS_personality, Verdict::IfArgument(PERSONALITIES));
+    if has(Capability::SysAdmin) {
+        judge(libc::SYS_clone3, Verdict::Allow);
+    } else {
+        judge(libc::SYS_clone, Verdict::UnlessBits(NAMESPACES));
         // Its flags lie in memory, where a filter cannot see them. C libraries take ENOSYS for an old kernel
         // and go on with `clone`; EPERM they would take for an error.
-        let absent = SeccompAction::Errno(libc::ENOSYS as u32);
-        let clone3 = [(libc::SYS_clone3, Vec::new())].into();
-        let filter = SeccompFilter::new(clone3, SeccompAction::Allow, absent, architecture)?;
-        programs.push(BpfProgram::try_from(filter)?);
+        judge(libc::SYS_clone3, Verdict::Errno(libc::ENOSYS as u32));
     }
-    Ok(programs)
-}
-
-/// A condition on a call's first argument.
-fn argument(operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, value)?])
+    calls
 }
 
 /// The flags of `clone` that make namespaces: mount, cgroup, uts, ipc, user, pid, net.
-const NAMESPACES: u64 = 0x7e02_0000;
+const NAMESPACES: u32 = 0x7e02_0000;
 
 /// Linux, Linux with a 32-bit address space, both as `uname` of 2.6, and the question for the present one.
-const PERSONALITIES: &[u64] = &[0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+const PERSONALITIES: &[u32] = &[0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 /// What a capability allows besides.
 const WITH_CAPABILITY: &[(Capability, &[c_long])] = &[
@@ -197,17 +181,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_profile_fits_the_kernel_and_knows_its_capabilities() {
-        let check = |capabilities: &[Capability], expect: usize| {
-            let programs = docker_default(Capability::mask(capabilities)).unwrap();
-            assert_eq!(programs.len(), expect, "{capabilities:?}");
-            // The kernel takes 4096 instructions (BPF_MAXINSNS).
-            assert!(programs.iter().all(|program| program.len() < 4096));
-            programs[0].len()
+    fn a_profile_knows_its_capabilities() {
+        let verdict = |capabilities: &[Capability], call: c_long| {
+            profile(Capability::mask(capabilities)).get(&(call as u32)).copied()
         };
-        let docker = check(Capability::DOCKER_DEFAULT, 2);
-        assert!(check(&[], 2) < docker, "chroot needs its capability");
-        assert!(check(Capability::ALL, 1) > docker);
+        let (docker, admin) = (Capability::DOCKER_DEFAULT, &[Capability::SysAdmin]);
+        assert_eq!(verdict(docker, libc::SYS_read), Some(Verdict::Allow));
+        assert_eq!(verdict(docker, libc::SYS_chroot), Some(Verdict::Allow));
+        assert_eq!(verdict(&[], libc::SYS_chroot), None);
+        assert_eq!(verdict(docker, libc::SYS_mount), None);
+        assert_eq!(verdict(admin, libc::SYS_mount), Some(Verdict::Allow));
+        assert_eq!(verdict(docker, libc::SYS_clone), Some(Verdict::UnlessBits(NAMESPACES)));
+        assert_eq!(verdict(admin, libc::SYS_clone), Some(Verdict::Allow));
+        assert_eq!(verdict(docker, libc::SYS_clone3), Some(Verdict::Errno(libc::ENOSYS as u32)));
+        for never in [libc::SYS_kexec_load, libc::SYS_add_key, libc::SYS_swapon, libc::SYS_io_uring_setup] {
+            assert_eq!(verdict(docker, never), None, "{never}");
+        }
     }
 
     #[test]
