@@ -179,7 +179,8 @@ impl Marathon {
             self.demand = Demand::default();
             let mut call = framework::typed(call::Type::Revive);
             call.revive = Some(call::Revive::default());
-            self.gate.effect(Effect::Send(Box::new(call)));
+            // The offers come while what they are for is still being written; the launch then waits for that.
+            self.gate.call_at_once(Effect::Send(Box::new(call)));
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::record::{Record, Write};
 pub(crate) struct Gate {
     writes: Vec<Write>,
     effects: Vec<Effect>,
+    /// Goes out at once.
+    urgent: Vec<Effect>,
     issued: Seq,
     durable: Seq,
     waiting: VecDeque<(Seq, Effect)>,
@@ -26,8 +28,20 @@ impl Gate {
         self.effects.push(effect);
     }
 
+    /// A call that needs nothing to be durable and may overtake everything but other calls: the master has to hear those
+    /// in the order in which they were made.
+    pub(crate) fn call_at_once(&mut self, effect: Effect) {
+        let is_call = |effect: &Effect| matches!(effect, Effect::Send(_));
+        if self.effects.iter().chain(self.waiting.iter().map(|(_, effect)| effect)).any(is_call) {
+            self.effects.push(effect);
+        } else {
+            self.urgent.push(effect);
+        }
+    }
+
     /// Lets out what one input brought about: its writes at once, its effects as soon as may be.
     pub(crate) fn flush(&mut self, out: &mut Vec<Effect>) {
+        out.append(&mut self.urgent);
         if !self.writes.is_empty() {
             self.issued.0 += 1;
             out.push(Effect::Persist(self.issued, last_of_each_key(std::mem::take(&mut self.writes))));
@@ -98,6 +112,26 @@ mod tests {
         out.clear();
         gate.persisted(Seq(2), &mut out);
         assert_eq!(format!("{out:?}"), format!("{:?}", [stop(3)]));
+    }
+
+    #[test]
+    fn urgent_calls_overtake_everything_but_calls() {
+        let call = || Effect::Send(Box::default());
+        let mut gate = Gate::default();
+        let mut out = Vec::new();
+        gate.put(Record::Framework { id: "f".to_owned() });
+        gate.effect(stop(1));
+        gate.call_at_once(call());
+        gate.flush(&mut out);
+        assert!(matches!(out[..], [Effect::Send(_), Effect::Persist(Seq(1), _)]));
+        out.clear();
+        gate.effect(call());
+        gate.flush(&mut out);
+        gate.call_at_once(call());
+        gate.flush(&mut out);
+        assert!(out.is_empty(), "behind the call that waits");
+        gate.persisted(Seq(1), &mut out);
+        assert!(matches!(out[..], [Effect::StopHealthChecks(_), Effect::Send(_), Effect::Send(_)]));
     }
 
     #[test]
