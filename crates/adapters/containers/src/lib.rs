@@ -62,6 +62,7 @@ mod plain;
 mod probe;
 mod process;
 mod record;
+mod removal;
 mod seccomp;
 mod session;
 mod sessions;
