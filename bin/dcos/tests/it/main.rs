@@ -6,6 +6,7 @@ mod cli;
 mod clusters;
 mod guest;
 mod hosts;
+mod networks;
 mod nodes;
 mod plain;
 mod reasons;
