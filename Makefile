@@ -21,7 +21,7 @@ KERNEL_MODULES = fs/overlayfs/overlay net/llc/llc net/802/stp net/bridge/bridge 
 
 # What each goal needs beyond a Rust toolchain, as command=package.
 TOOLS_BUILD = cc=gcc
-TOOLS_TEST = ip=iproute2 nft=nftables conntrack=conntrack busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container dbus-daemon=dbus ps=procps tar=tar zip=zip bzip2=bzip2 xz=xz-utils zstd=zstd docker-registry=docker-registry
+TOOLS_TEST = ip=iproute2 nft=nftables conntrack=conntrack busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container dbus-daemon=dbus ps=procps tar=tar zip=zip bzip2=bzip2 xz=xz-utils zstd=zstd docker-registry=docker-registry skopeo=skopeo
 TOOLS_BENCH = wrk=wrk
 
 .PHONY: help

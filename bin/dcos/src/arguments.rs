@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use base::Auth;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use up::{AgentConfig, MasterConfig, Subnet};
+use up::{AgentConfig, ImageOptions, MasterConfig, Subnet};
 
 /// The version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -63,6 +63,44 @@ pub(crate) enum Command {
     Cli(cli::Command),
 }
 
+/// How agents get the images that tasks run from.
+#[derive(Debug, Args)]
+pub(crate) struct ImageArguments {
+    /// A docker config.json with the logins for registries
+    #[arg(long, value_name = "FILE")]
+    docker_config: Option<PathBuf>,
+    /// A registry that is spoken to without TLS, like "registry.example.com:5000"; those on loopback
+    /// always may be. Can be repeated
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
+    insecure_registries: Vec<String>,
+    /// How much disk images may take on each agent before unused ones are removed, like "50G"
+    /// [default: 20G]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    image_quota: Option<u64>,
+}
+
+impl ImageArguments {
+    fn options(self) -> Result<ImageOptions, up::Error> {
+        let ImageArguments { docker_config, insecure_registries, image_quota } = self;
+        let docker_config = docker_config.as_deref().map(ImageOptions::docker_config).transpose()?;
+        Ok(ImageOptions { docker_config, insecure_registries, quota: image_quota })
+    }
+}
+
+/// A number of bytes with a unit, which is one of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let factor = match unit.trim_end_matches(['b', 'B']).trim_end_matches('i').to_ascii_uppercase().as_str() {
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1u64 << 40,
+        _ => return Err("allowed is a number with one of the units M, G and T: 50G".to_owned()),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "allowed is a number above 0, like 50G".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct UpArguments {
     /// The network of the nodes: the master takes the first address, agents the next ones
@@ -88,14 +126,28 @@ pub(crate) struct UpArguments {
     /// Demand a token, which is made and kept in the directory
     #[arg(long)]
     auth: bool,
+    #[command(flatten)]
+    images: ImageArguments,
 }
 
 impl UpArguments {
     pub(crate) fn config(self) -> Result<up::Config, up::Error> {
-        let UpArguments { subnet, agents, public_agents, dir, resources, kill_tasks, auth } = self;
+        let UpArguments { subnet, agents, public_agents, dir, resources, kill_tasks, auth, images } = self;
+        let images = images.options()?;
         let subnet = subnet.map(|text| text.parse::<Subnet>()).transpose()?;
         let (version, fresh_dir) = (VERSION.to_owned(), !dir.exists());
-        Ok(up::Config { subnet, agents, public_agents, dir, fresh_dir, resources, kill_tasks, auth, version })
+        Ok(up::Config {
+            subnet,
+            agents,
+            public_agents,
+            dir,
+            fresh_dir,
+            resources,
+            kill_tasks,
+            auth,
+            images,
+            version,
+        })
     }
 }
 
@@ -142,6 +194,8 @@ pub(crate) struct AgentArguments {
     /// The file with the cluster's token, if the master demands one
     #[arg(long)]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    images: ImageArguments,
 }
 
 /// The token in that file, if one is named.
@@ -157,9 +211,10 @@ fn master_address(text: &str) -> Result<SocketAddr, String> {
 
 impl AgentArguments {
     pub(crate) fn config(self) -> Result<AgentConfig, up::Error> {
-        let AgentArguments { master, ip, dir, public, resources, attributes, token_file } = self;
+        let AgentArguments { master, ip, dir, public, resources, attributes, token_file, images } = self;
+        let images = images.options()?;
         let (auth, version) = (auth(token_file.as_deref())?, VERSION.to_owned());
-        Ok(AgentConfig { master, ip, dir, public, resources, attributes, auth, version })
+        Ok(AgentConfig { master, ip, dir, public, resources, attributes, images, auth, version })
     }
 }
 

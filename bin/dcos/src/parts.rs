@@ -51,6 +51,9 @@ impl Parts for Services {
         agent.recovery_timeout = RECOVERY_TIMEOUT;
         agent.log = self.logs.as_ref().map(|logs| telemetry::path(logs, &node.name));
         agent.auth.clone_from(&node.auth);
+        agent.docker_config.clone_from(&node.images.docker_config);
+        agent.insecure_registries.clone_from(&node.images.insecure_registries);
+        agent.image_quota = node.images.quota.unwrap_or(agent.image_quota);
         let router = router_config(node.ip.into(), admin_router::AGENT_PORT, Role::Agent, "", &node.auth);
         vec![
             part(&node.name, node.ip.into(), agent.port, agent, agent::run),

@@ -6,7 +6,7 @@ mod cli;
 mod clusters;
 mod guest;
 mod hosts;
-mod networks;
+mod images;
 mod nodes;
 mod plain;
 mod reasons;

@@ -35,6 +35,9 @@ pub(crate) fn socket_in(namespace: BorrowedFd<'_>) -> io::Result<Socket> {
     // do other things.
     in_thread(|| {
         move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
+        // As docker has it: a container's ports are its own, so whoever runs in it may have port 80. Of a
+        // kernel that does not know it root alone may.
+        let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
         Socket::route()
     })
 }

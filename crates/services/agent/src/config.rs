@@ -169,6 +169,12 @@ impl Config {
         }
     }
 
+    pub(crate) fn fetcher(&self) -> fetcher::Config {
+        // On the file system of the sandboxes, so that what is fetched is moved and not copied.
+        let config = fetcher::Config::new(self.dir.join("fetch"));
+        fetcher::Config { cache_bytes: self.fetcher_cache_size, ..config }
+    }
+
     /// How servers outside of the cluster are asked.
     pub(crate) fn web_client(&self) -> web_client::Config {
         web_client::Config {

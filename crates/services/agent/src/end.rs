@@ -9,6 +9,7 @@ use containers::{Containers, Isolation};
 
 use crate::config::{network_name, runtime_dir};
 use crate::lifecycle::with_causes;
+use crate::private::PrivateDirs;
 use crate::{Config, Error};
 
 /// Written at the start of every agent, so that its containers can be found by the directory alone.
@@ -65,9 +66,28 @@ pub async fn end_all_tasks(dir: &Path) -> Result<usize, Error> {
     if !problems.is_empty() {
         return Err(Error::End(problems.join("; ")));
     }
+    give_back(dir).await?;
     let alive = found.iter().filter(|container| container.alive).count();
     // Somebody else's containers may be below the same group.
     let _ = containers.retire();
-    netlink::retire_agent(&host::SubnetLeases::of_host(), &network_name(dir)).map_err(Error::Networks)?;
     Ok(alive)
+}
+
+/// Gives back what containers took, all of which are gone: the agent's network and their own files.
+/// Images that they held are released by the agent's next run.
+async fn give_back(dir: &Path) -> Result<(), Error> {
+    let (networks, roots, agent) = (dir.join("networks"), PrivateDirs::dir(dir), network_name(dir));
+    let work = move || {
+        netlink::retire_agent(&host::SubnetLeases::of_host(), &agent).map_err(Error::Networks)?;
+        for path in [networks, roots] {
+            match fs::remove_dir_all(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::Directory { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::End(error.to_string())))
 }

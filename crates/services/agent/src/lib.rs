@@ -9,8 +9,13 @@
 //! never touches a task: containers and their executors are processes of their own, and the next run on
 //! the same directory finds them again.
 //!
-//! Deliberately absent: which task runs where (the master's), how containers are made (the `containers`
-//! adapter's), fetching of URIs and images, pods.
+//! What a container needs before it starts is got by a preparation that goes on beside the event loop: its
+//! sandbox, what is fetched into it, its image, its network. All of it is found again by the container's id
+//! alone, and given back when the container is gone; what an agent that was killed had taken for containers
+//! that did not come to be is given back by its next run.
+//!
+//! Deliberately absent: which task runs where (the master's), how containers, images and networks are made
+//! (the adapters' of these names), pods.
 
 mod collector;
 mod config;
@@ -19,6 +24,7 @@ mod environment;
 mod event_loop;
 mod executor_api;
 mod executor_stream;
+mod fetching;
 mod files;
 mod flags;
 mod forward;

@@ -18,7 +18,12 @@ pub(crate) struct PrivateDirs(PathBuf);
 
 impl PrivateDirs {
     pub(crate) fn new(dir: &Path) -> PrivateDirs {
-        PrivateDirs(dir.join("roots"))
+        PrivateDirs(PrivateDirs::dir(dir))
+    }
+
+    /// Where they are, for the agent of `dir`.
+    pub(crate) fn dir(dir: &Path) -> PathBuf {
+        dir.join("roots")
     }
 
     pub(crate) fn of(&self, container_id: &ContainerId) -> PathBuf {

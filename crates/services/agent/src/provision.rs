@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agent_core::{ContainerPlan, ImagePlan, Launch, NetworkPlan, Protocol, VolumeSource};
 use base::ContainerId;
 use containers::{ContainerSpec, Isolation};
+use fetcher::Fetcher;
 use images::{DockerConfig, Images, Pull, Reference};
 use mesos_proto::v1::NetworkInfo;
 use mesos_proto::v1::network_info::{self, IpAddress};
@@ -21,6 +22,7 @@ use web_client::WebClient;
 
 use crate::Config;
 use crate::environment::Effective;
+use crate::fetching::{fetch, owner_of_image_task};
 use crate::image_user::owner_in;
 use crate::lifecycle::with_causes;
 use crate::private::{NameFiles, PrivateDirs};
@@ -46,6 +48,8 @@ pub(crate) struct Provider {
     config: Arc<Config>,
     isolation: Isolation,
     private: PrivateDirs,
+    /// Or why nothing can be fetched.
+    fetcher: Result<Fetcher, String>,
     /// Or why there are none.
     images: Result<Images, String>,
     /// Or why there are none.
@@ -69,10 +73,13 @@ impl Provider {
             }
             Isolation::Plain => Err(without_root("A network of its own")),
         };
-        for why in [images.as_ref().err(), networks.as_ref().err()].into_iter().flatten() {
+        let fetcher = Fetcher::open(config.fetcher(), web).map_err(|error| with_causes(&error));
+        for why in
+            [fetcher.as_ref().err(), images.as_ref().err(), networks.as_ref().err()].into_iter().flatten()
+        {
             tracing::warn!(why, "tasks cannot have all that they may ask for");
         }
-        Provider { config, isolation, private, images, networks }
+        Provider { config, isolation, private, fetcher, images, networks }
     }
 
     /// The agent's images.
@@ -98,7 +105,6 @@ impl Provider {
         if let Some(what) = plan.needs_isolation().filter(|_| self.isolation == Isolation::Plain) {
             return Err(without_root(&format!("A container with {what}")));
         }
-        self.check_ports(plan)?;
         let sandbox = sandbox_path(&self.config.dir, &launch.agent_id, &launch.run);
         let command = launch.executor.command.as_ref();
         // Whom an image knows is known when the image is here.
@@ -115,26 +121,14 @@ impl Provider {
                 Some(made.map_err(|error| format!("cannot make a directory for the container: {error}"))?)
             }
         };
-        self.fetch(launch, &sandbox, owner, tell).await?;
+        let reader = if plan.image.is_some() { owner_of_image_task(launch) } else { owner };
+        let fetcher = self.fetcher.as_ref().map_err(Clone::clone)?;
+        fetch(fetcher, launch, &sandbox, reader, tell).await?;
         let root = match &private {
             Some(private) => self.pull(launch, &sandbox, private, tell).await?,
             None => None,
         };
         self.assemble(launch, address, &sandbox, private.as_deref(), root.as_ref())
-    }
-
-    async fn fetch(
-        &self,
-        launch: &Launch,
-        _sandbox: &Path,
-        _owner: Option<sandbox::Owner>,
-        _tell: &watch::Sender<String>,
-    ) -> Result<(), String> {
-        let command = launch.task.as_ref().map_or(&launch.executor.command, |task| &task.command);
-        match command.as_ref().and_then(|command| command.uris.first()) {
-            None => Ok(()),
-            Some(uri) => Err(format!("cannot fetch {}", uri.value)),
-        }
     }
 
     /// Brings the image here and keeps it for the container.
@@ -258,25 +252,6 @@ impl Provider {
                 tracing::warn!(error = with_causes(&error), "the network of containers is left behind");
             }
         }
-    }
-
-    /// A port that a process of the host listens on would hide the container's, or be hidden by it.
-    fn check_ports(&self, plan: &ContainerPlan) -> Result<(), String> {
-        for mapping in plan.network.port_mappings() {
-            if mapping.protocol != Protocol::Tcp {
-                continue;
-            }
-            let port = mapping.host_port;
-            if let Some(listener) = host::listener((self.config.ip, port).into()) {
-                let whose = match (listener.pid, listener.command) {
-                    (Some(pid), Some(command)) => format!("process {pid} ({command})"),
-                    (Some(pid), None) => format!("process {pid}"),
-                    (None, _) => "a process of another user".to_owned(),
-                };
-                return Err(format!("host port {port}/tcp cannot be mapped: {whose} listens on it"));
-            }
-        }
-        Ok(())
     }
 
     /// Gives back what was taken for a container that is gone. For one that took nothing it does nothing.

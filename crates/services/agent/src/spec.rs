@@ -18,7 +18,7 @@ use crate::sandbox::user_of;
 
 /// What containers with an image see of their agent and of their sandbox
 /// (Mesos: `--sandbox_directory`).
-const SANDBOX: &str = "/mnt/mesos/sandbox";
+pub(crate) const SANDBOX: &str = "/mnt/mesos/sandbox";
 const AGENT: &str = "/mnt/mesos/agent";
 
 /// An image that is here, as far as a container needs it.

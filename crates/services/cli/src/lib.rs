@@ -62,7 +62,7 @@ pub enum Command {
     #[command(subcommand)]
     Config(config::Command),
     /// Look after the images of an agent
-    #[command(subcommand, hide = true)]
+    #[command(subcommand)]
     Image(image::Command),
     /// Deploy and manage applications to DC/OS
     #[command(subcommand)]

@@ -26,8 +26,8 @@ mod up;
 pub use down::down;
 pub use error::Error;
 pub use node::{
-    AgentConfig, AgentNode, EndTasks, MasterConfig, MasterNode, Part, Parts, agent_node, master_node, single,
-    url,
+    AgentConfig, AgentNode, EndTasks, ImageOptions, MasterConfig, MasterNode, Part, Parts, agent_node,
+    master_node, single, url,
 };
 pub use subnet::{Subnet, SubnetError};
 pub use token::read as read_token;

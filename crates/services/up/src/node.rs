@@ -63,6 +63,27 @@ pub struct MasterNode {
     pub auth: Auth,
 }
 
+/// How agents get the images that tasks run from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageOptions {
+    /// A docker `config.json` with the logins for registries.
+    pub docker_config: Option<PathBuf>,
+    /// Registries (`host[:port]`) that are spoken to without TLS, beside those on loopback.
+    pub insecure_registries: Vec<String>,
+    /// Bytes that images may take on each agent before unused ones go; the agent's default without it.
+    pub quota: Option<u64>,
+}
+
+impl ImageOptions {
+    /// The file that `--docker-config` names, by its absolute path.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn docker_config(path: &Path) -> Result<PathBuf, Error> {
+        path.canonicalize().map_err(Error::io("use --docker-config", path))
+    }
+}
+
 /// An agent node to be run.
 #[derive(Clone, Debug)]
 pub struct AgentNode {
@@ -85,6 +106,8 @@ pub struct AgentNode {
     /// What its containers reach at their gateway's address, by port: the cluster's Admin Router, Mesos and
     /// Marathon.
     pub at_gateway: Vec<(u16, SocketAddrV4)>,
+    /// How it gets images.
+    pub images: ImageOptions,
     /// The token of the cluster, if it has one.
     pub auth: Auth,
 }
@@ -117,6 +140,8 @@ pub struct AgentConfig {
     pub resources: Option<String>,
     /// Its attributes.
     pub attributes: String,
+    /// How it gets images.
+    pub images: ImageOptions,
     /// The token of the cluster, if it has one.
     pub auth: Auth,
     /// The version of this program.
@@ -224,6 +249,7 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
         attributes: config.attributes.clone(),
         public: config.public,
         at_gateway: addresses::at_gateway(config.master, addresses::ROUTER),
+        images: config.images.clone(),
         auth: config.auth.clone(),
     };
     cluster::make_dir(&node.dir, false)?;

@@ -8,7 +8,9 @@ use crate::cluster::{self, Cluster};
 use crate::foreground::{Ended, Foreground, Goal};
 use crate::node::{lease_owner, patiently, port_leases, take, url, warn};
 use crate::readiness::Master;
-use crate::{AgentNode, Error, MasterNode, Part, Parts, Subnet, addresses, console, share, token};
+use crate::{
+    AgentNode, Error, ImageOptions, MasterNode, Part, Parts, Subnet, addresses, console, share, token,
+};
 
 /// `dcos up`. What is not said is as the cluster of the directory was made, or the default.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Config {
     pub kill_tasks: bool,
     /// Whether a token is demanded; it stays so for the cluster of the directory.
     pub auth: bool,
+    /// How agents get images. Not kept: it is said at each start.
+    pub images: ImageOptions,
     /// The version of this program.
     pub version: String,
 }
@@ -57,7 +61,7 @@ pub async fn up(mut config: Config, parts: &dyn Parts) -> Result<(), Error> {
         router_port,
         auth,
     };
-    let running = nodes(&cluster, &node, &dir, &leases, parts)?;
+    let running = nodes(&cluster, &node, &config.images, &dir, &leases, parts)?;
     warn(cluster.auth, parts);
     if cluster.auth {
         console::note(&format!("Requests must show the token in {}", token::path(&dir).display()));
@@ -123,6 +127,7 @@ fn lease(cluster: &Cluster, dir: &Path) -> Result<Vec<Option<PortLease>>, Error>
 fn nodes(
     cluster: &Cluster,
     master: &MasterNode,
+    images: &ImageOptions,
     dir: &Path,
     leases: &[Option<PortLease>],
     parts: &dyn Parts,
@@ -141,6 +146,7 @@ fn nodes(
             attributes: String::new(),
             public: agent.public,
             at_gateway: addresses::at_gateway((master.ip, addresses::MASTER).into(), master.router_port),
+            images: images.clone(),
             auth: master.auth.clone(),
         }));
     }

@@ -12,6 +12,7 @@ fn config(dir: &Path) -> Config {
         resources: None,
         kill_tasks: false,
         auth: false,
+        images: Default::default(),
         version: "1".to_owned(),
     }
 }
