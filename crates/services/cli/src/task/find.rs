@@ -23,8 +23,6 @@ pub(crate) struct Filters {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Task {
     pub(crate) id: String,
-    #[serde(default)]
-    pub(crate) name: String,
     pub(crate) framework_id: String,
     #[serde(default)]
     pub(crate) executor_id: String,
