@@ -37,6 +37,8 @@ pub(crate) fn of_process() -> Result<Arguments, clap::Error> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Cli(cli::Command),
     /// Bring up a datacenter on this machine and run it in the foreground
     ///
     /// Prints a line for each component when it answers, then READY and the cluster's address. Ctrl-C
@@ -59,8 +61,6 @@ pub(crate) enum Command {
     AdminRouter(RouterArguments),
     /// Print the version
     Version,
-    #[command(flatten)]
-    Cli(cli::Command),
 }
 
 /// How agents get the images that tasks run from.

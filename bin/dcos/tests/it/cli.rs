@@ -175,6 +175,27 @@ fn an_app_from_its_definition_to_its_end() {
 }
 
 #[test]
+fn groups_are_made_listed_scaled_and_removed() {
+    let cluster = Cluster::start(DCOS, Options::default());
+    let user = User::of(&cluster);
+    user.prints("marathon group list", "  ID  APPS  ENFORCE_ROLE\n");
+    deployment(&user.dcos("marathon group add --id shop"));
+    cluster.create_app(&sleepers("shop/web", 1));
+    settled(&cluster, "shop/web", 1);
+    user.prints(
+        "marathon group list",
+        "   ID    APPS  ENFORCE_ROLE\n\
+         \u{20} /shop     1  False\n",
+    );
+    assert_eq!(user.json("marathon group list --json")[0]["id"], "/shop");
+    assert_eq!(user.json("marathon group show shop")["apps"][0]["id"], "/shop/web");
+    deployment(&user.dcos("marathon group scale shop 2"));
+    settled(&cluster, "shop/web", 2);
+    user.prints("marathon group remove shop", "");
+    eventually("the group is gone", || (user.json("marathon group list --json") == json!([])).then_some(()));
+}
+
+#[test]
 fn why_an_app_waits_is_said_everywhere() {
     let cluster = Cluster::start(DCOS, Options::default());
     let user = User::of(&cluster);
