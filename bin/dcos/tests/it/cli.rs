@@ -179,8 +179,8 @@ fn groups_are_made_listed_scaled_and_removed() {
     let cluster = Cluster::start(DCOS, Options::default());
     let user = User::of(&cluster);
     user.prints("marathon group list", "  ID  APPS  ENFORCE_ROLE\n");
-    deployment(&user.dcos("marathon group add --id shop"));
-    cluster.create_app(&sleepers("shop/web", 1));
+    let group = json!({"id": "/shop", "apps": [sleepers("shop/web", 1)]});
+    deployment(&user.dcos_with("marathon group add", &group.to_string()));
     settled(&cluster, "shop/web", 1);
     user.prints(
         "marathon group list",
