@@ -8,10 +8,15 @@ use super::{Kept, State, Store};
 use crate::{Digest, Pruned, Reference, RemoveError};
 
 impl Store {
-    /// Takes away images that nobody uses, the least recently used first, until all take at most
-    /// `quota` bytes, and layers that no image needs.
+    /// If all take more than `quota` bytes: takes away layers that no image needs (they are of pulls that
+    /// failed, and may spare the next attempt, or of tags that moved), then images that nobody uses, the
+    /// least recently used first.
     pub(crate) fn collect(&self, quota: u64) -> Result<Pruned, Failed> {
         let mut state = self.state();
+        let all = state.layers.values().map(|layer| layer.record.bytes);
+        if all.fold(0, u64::saturating_add) <= quota {
+            return Ok(Pruned::default());
+        }
         let mut pruned = self.drop_orphans(&mut state)?;
         while state.bytes() > quota {
             let unused = state.records.values().filter(|kept| state.is_unused(kept));

@@ -118,6 +118,10 @@ async fn a_tag_that_moved_is_seen_when_forced() {
     drop(old);
     here.comes_to_rest(2).await;
     here.images.release(&"old".into()).await.unwrap();
+    // Its layer is not worth removing while there is room.
+    here.comes_to_rest(2).await;
+    let excluded = [parse(&name)];
+    assert_eq!(here.images.prune(&excluded).await.unwrap().layers, 1);
     here.comes_to_rest(1).await;
 }
 
