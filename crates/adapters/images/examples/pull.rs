@@ -24,7 +24,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let progress = Arc::new(|now: images::Progress| {
         let mib = |bytes: u64| bytes >> 20;
         let (done, total) = (mib(now.bytes_done), mib(now.bytes_total));
-        eprint!("\r{:?}: {done} of {total} MiB, {} of {} layers ", now.phase, now.layers_done, now.layers_total);
+        eprint!(
+            "\r{:?}: {done} of {total} MiB, {} of {} layers ",
+            now.phase, now.layers_done, now.layers_total
+        );
         // Progress that cannot be shown is none.
         let _ = std::io::stderr().flush();
     });

@@ -92,6 +92,8 @@ fn skip(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn bearer(realm: &str, service: &str, scope: &str) -> Challenge {
@@ -118,6 +120,21 @@ mod tests {
         check("Bearer realm=\"unclosed", &[bearer("unclosed", "", "")]);
         for nothing in ["", " ", "Bearer", "Bearer service=x", "Bearer realm=\"\"", ",,,", "\"", "=", "é"] {
             check(nothing, &[]);
+        }
+    }
+
+    proptest! {
+        /// Reading ends, and a challenge that is written is found in whatever stands before it.
+        #[test]
+        fn headers_of_any_kind_are_read(noise in "[a-zA-Z=,\" \\\\é]{0,30}", realm in "[a-z:/]{1,10}") {
+            challenges(&noise);
+            let header = format!("Bearer realm=\"{realm}\",{noise}");
+            let first = challenges(&header).into_iter().next();
+            let found = match first {
+                Some(Challenge::Bearer { realm, .. }) => realm,
+                _ => String::new(),
+            };
+            prop_assert_eq!(found, realm);
         }
     }
 }

@@ -36,6 +36,8 @@ mod docker_config;
 mod download;
 mod error;
 mod flights;
+#[doc(hidden)]
+pub mod fuzz;
 mod image;
 mod images;
 mod manifest;
