@@ -251,6 +251,8 @@ impl Tree {
         };
         let parent = self.parent(name)?;
         let stat = |dir: &Dir, last: &[u8]| rustix::fs::statat(&dir.fd, last, AtFlags::SYMLINK_NOFOLLOW);
+        let is_directory =
+            |found: rustix::fs::Stat| FileType::from_raw_mode(found.st_mode) == FileType::Directory;
         for _ in 0..TRIES {
             match rustix::fs::linkat(&from.fd, known.last(), &parent.fd, name.last(), AtFlags::empty()) {
                 Ok(()) => return Ok(()),
@@ -259,14 +261,15 @@ impl Tree {
                 }
                 Err(Errno::EXIST) => {}
                 Err(errno) => {
-                    let is_directory = stat(&from, known.last())
-                        .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory);
-                    return Err(if is_directory {
+                    return Err(if stat(&from, known.last()).is_ok_and(is_directory) {
                         Error::refused(name.bytes(), Refusal::LinkToDirectory(to()))
                     } else {
                         Error::write("make hard link", name.bytes(), errno)
                     });
                 }
+            }
+            if stat(&from, known.last()).is_ok_and(is_directory) {
+                return Err(Error::refused(name.bytes(), Refusal::LinkToDirectory(to())));
             }
             // To itself by another name: it is there, and must not be removed first.
             let (there, here) = (stat(&from, known.last()), stat(&parent, name.last()));
