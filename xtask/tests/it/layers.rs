@@ -42,7 +42,6 @@ const IN_ONE_PLACE: &[(&str, &str)] = &[
     ("rustls", "web-client"),
     ("hickory-resolver", "web-client"),
     ("tar", "archive"),
-    ("seccompiler", "containers"),
 ];
 
 fn layer(package: &Package) -> &'static (&'static str, &'static str, &'static [&'static str]) {

@@ -18,6 +18,7 @@ use crate::plain;
 use crate::probe::{self, Missing, Probe};
 use crate::process::{self, Exit, ProcessIdentity};
 use crate::record::Record;
+use crate::removal::remove_all;
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::tree::container_marker;
 use crate::usage::Usage;
@@ -435,13 +436,6 @@ fn add_directories(parent: &Path, names: &mut BTreeSet<String>) -> io::Result<()
         }
     }
     Ok(())
-}
-
-fn remove_all(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
 }
 
 impl Shared {

@@ -61,8 +61,8 @@ fn mount_layers(root: &RootFs, with_devices: bool) -> Result<OwnedFd, Failure> {
         return Err(Failure::new("stack the image's layers", why));
     }
     let layers = root.layers.iter().map(|layer| directory(layer)).collect::<Result<Vec<_>, _>>()?;
-    let [upper, work, merged] = ["upper", "work", "root"].map(|name| root.upper_dir.join(name));
-    for path in [&upper, &work, &merged] {
+    let [upper, work] = ["upper", "work"].map(|name| root.upper_dir.join(name));
+    for path in [&upper, &work] {
         // An agent's other users have no business in a container's files.
         fs::create_dir_all(path).attempt(|| format!("make {}", path.display()))?;
     }
@@ -86,7 +86,8 @@ fn mount_layers(root: &RootFs, with_devices: bool) -> Result<OwnedFd, Failure> {
     rustix::process::chdir("/proc/self/fd").attempt(what)?;
     let mount = |options: &str| {
         let options = std::ffi::CString::new(options).map_err(|_| rustix::io::Errno::INVAL)?;
-        rustix::mount::mount(c"overlay", &merged, c"overlay", flags, options.as_c_str())
+        // Over the directory that holds the two, which are open: a place that nobody else has a use for.
+        rustix::mount::mount(c"overlay", &root.upper_dir, c"overlay", flags, options.as_c_str())
     };
     // Volatile: what a container wrote is gone with it anyway, so nothing waits for the disk at its end.
     // Kernels before 5.10 do not know the word.
@@ -95,7 +96,7 @@ fn mount_layers(root: &RootFs, with_devices: bool) -> Result<OwnedFd, Failure> {
         result => result,
     }
     .attempt(what)?;
-    directory(&merged)
+    directory(&root.upper_dir)
 }
 
 fn directory(path: &Path) -> Result<OwnedFd, Failure> {

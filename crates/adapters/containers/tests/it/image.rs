@@ -203,6 +203,33 @@ fn whatever_a_container_wrote_is_removed() {
 }
 
 #[test]
+fn files_that_must_not_be_removed_are_removed() {
+    use rustix::fs::{IFlags, Mode, OFlags};
+    let Some(scene) = scene() else { return };
+    let spec = scene.image_spec("kept", &[], "mkdir -p /a/b; touch /a/b/f /a/b/g; exec sleep 60");
+    let below = spec.root.as_ref().unwrap().upper_dir.join("upper/a/b");
+    // As a privileged container does with `chattr`, which this busybox does not have.
+    let mark = |name: &str, mark: IFlags| {
+        let file = rustix::fs::open(below.join(name), OFlags::RDONLY, Mode::empty()).unwrap();
+        let marks = rustix::fs::ioctl_getflags(&file)?;
+        rustix::fs::ioctl_setflags(&file, marks | mark)
+    };
+    block_on(async {
+        scene.launch(&spec).await.unwrap();
+        crate::scene::eventually("written", || below.join("g").exists()).await;
+        let marked = mark("f", IFlags::IMMUTABLE)
+            .and_then(|()| mark("g", IFlags::APPEND))
+            .and_then(|()| mark(".", IFlags::IMMUTABLE));
+        match marked {
+            Ok(()) => assert!(fs::remove_file(below.join("f")).is_err(), "it is kept"),
+            Err(errno) => eprintln!("SKIP: this file system has no files that cannot be removed: {errno}"),
+        }
+        scene.containers.destroy(&spec.container_id).await.unwrap();
+    });
+    scene.assert_gone(&spec.container_id);
+}
+
+#[test]
 fn a_failed_launch_names_what_is_wrong_and_leaves_nothing() {
     let Some(scene) = scene() else { return };
     let check = |change: &dyn Fn(&mut containers::ContainerSpec), expect: &str| {
