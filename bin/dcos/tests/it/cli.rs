@@ -1,6 +1,6 @@
 //! The command line of users, against a real cluster: what it prints, refuses and keeps.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -113,7 +113,7 @@ fn an_app_from_its_definition_to_its_end() {
     std::fs::write(&file, &definition).unwrap();
     let created = deployment(&user.dcos_with("marathon app add", &definition));
     let watched = user.dcos(&format!("marathon deployment watch {created}"));
-    assert_eq!((watched.stderr.as_str(), watched.code), ("", Some(0)));
+    assert_eq!(watched.code, Some(0), "{watched:?}");
     settled(&cluster, "hello", 2);
     user.prints(
         "marathon app list",
@@ -227,8 +227,17 @@ fn why_an_app_waits_is_said_everywhere() {
             running.trim_end()
         )
     );
-    let rolled_back = user.json(&format!("marathon deployment rollback {}", running.trim_end()));
+    let running = running.trim_end();
+    let mut watch = user.command(&format!("marathon deployment watch --interval 60 {running}"));
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It listens to how the deployment ends before it says its first word.
+    let mut word = [0];
+    watch.stdout.as_mut().unwrap().read_exact(&mut word).unwrap();
+    let rolled_back = user.json(&format!("marathon deployment rollback {running}"));
     assert!(rolled_back["deploymentId"].is_string(), "{rolled_back}");
+    let watched = Said::from(watch.wait_with_output().unwrap());
+    let undone = format!("Error: deployment {running} was undone, stopped or overridden\n");
+    assert!(watched.stderr.starts_with(&undone) && watched.code == Some(1), "{watched:?}");
 
     let failing = json!({"id": "/fails", "cmd": "exit 3", "cpus": 0.01, "mem": 32, "backoffSeconds": 600});
     cluster.create_app(&failing);

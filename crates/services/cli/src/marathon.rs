@@ -8,6 +8,7 @@ mod deployment;
 mod group;
 mod list;
 mod logs;
+mod outcome;
 mod task;
 mod waiting;
 

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::api::{Marathon, absolute, encoded, force};
 use super::list::action_name;
+use super::outcome::{Ending, Outcome};
 use super::waiting;
 use crate::{Error, Table, output};
+
+/// How long how a deployment ended may be told after it is gone.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// `dcos marathon deployment`.
 #[derive(Debug, Subcommand)]
@@ -37,6 +41,8 @@ pub enum Command {
         deployment_id: String,
     },
     /// Monitor deployments
+    ///
+    /// Ends when the deployment does: with 1 if it was undone, stopped or overridden.
     Watch {
         /// How often it is looked at; until it has ended if it is left out
         #[arg(long)]
@@ -132,7 +138,7 @@ fn progress(deployment: &Value) -> String {
 }
 
 /// Looks at the deployment until it has ended: a line that changes on a terminal, else the official
-/// CLI's output. dcos: MarathonSubcommand.deployment_watch.
+/// CLI's output. dcos: MarathonSubcommand.deployment_watch; that it fails if the deployment does is ours.
 async fn watch(
     marathon: &Marathon,
     id: &str,
@@ -141,16 +147,17 @@ async fn watch(
 ) -> Result<(), Error> {
     let terminal = std::io::stdout().is_terminal();
     let started = Instant::now();
+    let mut ending = Ending::of(marathon, id).await;
     let mut count = 0;
     while max_count.is_none_or(|max| count < max) {
         let deployments = marathon.deployments().await?;
         let Some(deployment) = deployments.iter().find(|deployment| deployment["id"] == id) else {
-            if terminal && count > 0 {
-                redraw(&format!("Deployment {id} has ended after {} s.\n", started.elapsed().as_secs()))?;
-            } else if terminal {
+            if count == 0 {
                 output::say(&format!("There is no deployment {id}: it has ended, or never was."));
+                return Ok(());
             }
-            return Ok(());
+            let outcome = timeout(LAST_WORD, ending.heard()).await.ok();
+            return ended(id, outcome, terminal, started.elapsed());
         };
         if terminal {
             redraw(&line(marathon, deployment, started.elapsed()).await?)?;
@@ -159,12 +166,32 @@ async fn watch(
             output::json(deployment)?;
         }
         count += 1;
-        tokio::time::sleep(interval).await;
+        if let Ok(outcome) = timeout(interval, ending.heard()).await {
+            return ended(id, Some(outcome), terminal, started.elapsed());
+        }
     }
     if terminal {
         output::line("")?;
     }
     Ok(())
+}
+
+fn ended(id: &str, outcome: Option<Outcome>, terminal: bool, after: Duration) -> Result<(), Error> {
+    let how = match outcome {
+        Some(Outcome::Failed) => "was undone, stopped or overridden",
+        Some(Outcome::Success) => "is done",
+        None => "has ended",
+    };
+    if terminal {
+        redraw(&format!("Deployment {id} {how} after {} s.\n", after.as_secs()))?;
+    }
+    match outcome {
+        Some(Outcome::Failed) => {
+            Err(Error::new(format!("deployment {id} was undone, stopped or overridden"))
+                .hint("`dcos marathon deployment list` shows what is being done instead."))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the deployment does now, with the instances of the apps and what they wait for.
