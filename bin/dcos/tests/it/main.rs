@@ -4,6 +4,7 @@
 mod apps;
 mod cli;
 mod clusters;
+mod exec;
 mod guest;
 mod hosts;
 mod images;

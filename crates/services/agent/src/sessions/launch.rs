@@ -11,17 +11,20 @@ use mesos_proto::v1::environment::variable;
 use mesos_proto::v1::{CommandInfo, container_info};
 
 use super::Refused;
+use serde::Deserialize;
+
 use super::id::SessionId;
 use super::session::{Session, window};
 use crate::http::Api;
 use crate::lifecycle::with_causes;
-use crate::sandbox;
 
 /// A terminal's size until its client says another one.
 const USUAL_WINDOW: WindowSize = WindowSize { rows: 24, columns: 80 };
+/// What the executor is told of the task's image.
+const IMAGE_CONFIG: &str = "DCOS_IMAGE_CONFIG";
 /// Variables that are between agent and executor alone.
 const INTERNAL: [&str; 3] =
-    ["DCOS_IMAGE_CONFIG", "MESOS_EXECUTOR_AUTHENTICATION_TOKEN", "MESOS_DOMAIN_SOCKET"];
+    [IMAGE_CONFIG, "MESOS_EXECUTOR_AUTHENTICATION_TOKEN", "MESOS_DOMAIN_SOCKET"];
 
 /// Why no session came of a launch.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,8 @@ pub(super) enum LaunchError {
 struct Parent {
     /// Its first process.
     pid: Option<u32>,
-    user: String,
+    of_task: Option<String>,
+    of_framework: String,
 }
 
 /// Starts a session's process.
@@ -74,8 +78,12 @@ fn find(agent: &Agent, container_id: &ContainerId) -> Option<Parent> {
         return None;
     }
     let framework = agent.frameworks().find(|framework| framework.id() == *executor.framework_id())?;
-    let user = sandbox::user_of(framework.info(), executor.info().command.as_ref());
-    Some(Parent { pid: executor.process().map(|process| process.pid), user })
+    let command = executor.info().command.as_ref();
+    Some(Parent {
+        pid: executor.process().map(|process| process.pid),
+        of_task: command.and_then(|command| command.user.clone()),
+        of_framework: framework.info().user.clone(),
+    })
 }
 
 fn spec(
@@ -92,15 +100,17 @@ fn spec(
     }
     let command = launch.command.clone().unwrap_or_default();
     let (program, argv) = program(&command)?;
+    let own = api.containers.environment(&id.parent).unwrap_or_default();
+    let image = Image::of(&own);
     let terminal = container.and_then(|container| container.tty_info.as_ref());
     Ok(EnterSpec {
         container_id: id.parent.clone(),
         session_id: id.value.clone(),
         program,
         argv,
-        env: environment(api, &id.parent, parent, &command),
-        working_directory: None,
-        user: user(&command, parent)?,
+        env: environment(own, parent, &command),
+        working_directory: Some(image.working_dir.clone()).filter(|dir| !dir.as_os_str().is_empty()),
+        user: user(&command, parent, &image.user)?,
         terminal: terminal.map(|terminal| terminal.window_size.map_or(USUAL_WINDOW, window)),
     })
 }
@@ -117,11 +127,29 @@ fn program(command: &CommandInfo) -> Result<(PathBuf, Vec<String>), String> {
     Ok((value.into(), argv))
 }
 
-/// The session's own user, else the container's.
-fn user(command: &CommandInfo, parent: &Parent) -> Result<Option<String>, String> {
-    let own = command.user.as_deref().filter(|user| !user.is_empty());
+/// What the task's image says of those who run in it; nothing without an image.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Image {
+    user: String,
+    working_dir: PathBuf,
+}
+
+impl Image {
+    fn of(environment: &[(String, String)]) -> Image {
+        let told = environment.iter().find(|(name, _)| name == IMAGE_CONFIG);
+        told.and_then(|(_, value)| serde_json::from_str(value).ok()).unwrap_or_default()
+    }
+}
+
+/// The session's own user, else the task's, else the image's, else the framework's.
+fn user(command: &CommandInfo, parent: &Parent, of_image: &str) -> Result<Option<String>, String> {
+    let named = |user: &&str| !user.is_empty();
+    let own = command.user.as_deref().filter(named);
     if host::is_root() {
-        return Ok(Some(own.unwrap_or(&parent.user).to_owned()).filter(|user| !user.is_empty()));
+        let of_task = parent.of_task.as_deref().filter(named);
+        let user = own.or(of_task).or(Some(of_image).filter(named)).unwrap_or(&parent.of_framework);
+        return Ok(Some(user.to_owned()).filter(|user| !user.is_empty()));
     }
     let agent = host::User::current().name;
     match own {
@@ -134,12 +162,10 @@ fn user(command: &CommandInfo, parent: &Parent) -> Result<Option<String>, String
 
 /// What the task itself sees, with what the session asks for on top of it.
 fn environment(
-    api: &Api,
-    container_id: &ContainerId,
+    mut all: Vec<(String, String)>,
     parent: &Parent,
     command: &CommandInfo,
 ) -> Vec<(String, String)> {
-    let mut all = api.containers.environment(container_id).unwrap_or_default();
     // The executor adds to its own environment when it starts the task, and that is its first child.
     let task = parent.pid.and_then(host::oldest_child).and_then(host::environment);
     let asked = command.environment.iter().flat_map(|environment| &environment.variables);

@@ -5,4 +5,5 @@ mod http;
 mod master;
 mod node;
 mod restart;
+mod sessions;
 mod tasks;
