@@ -12,7 +12,7 @@ use mesos_proto::v1::{self, DurationInfo, TtyInfo, tty_info};
 use rustix::termios::Winsize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::sandbox::{api, protobuf};
 use crate::terminal::{self, Typed, Watch};
@@ -20,6 +20,8 @@ use crate::{Client, Error, output};
 
 /// How often the agent hears that we are there. dcos-core-cli: `defaultHeartbeatInterval`.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How long the output may go on after the input failed.
+const LAST_OUTPUT: Duration = Duration::from_secs(2);
 /// The longest record that an agent sends.
 const LONGEST_RECORD: usize = 16 << 20;
 /// What is read of stdin at once, and how many such pieces wait to be sent.
@@ -76,17 +78,31 @@ pub(crate) async fn carry(
     let mut ends = raw.as_ref().map(|_| Ends::new()).transpose()?;
     let mut showing = std::pin::pin!(show(output));
     let mut typing = std::pin::pin!(type_in(client, agent, container_id, local));
-    let mut is_typed = false;
+    let (mut is_typed, mut failed) = (false, None);
     loop {
         tokio::select! {
             shown = &mut showing => return shown.map(|()| Ended::Output),
-            typed = &mut typing, if !is_typed => match typed? {
-                true => return Ok(Ended::Left),
-                false => is_typed = true,
+            typed = &mut typing, if !is_typed => match typed {
+                Ok(true) => return Ok(Ended::Left),
+                Ok(false) => is_typed = true,
+                Err(error) => {
+                    is_typed = true;
+                    failed = Some((error, Instant::now() + LAST_OUTPUT));
+                }
             },
+            // A session that was just over takes no input any more, and its output says the rest.
+            error = long_failed(&mut failed) => return Err(error),
             number = told_to_end(&mut ends) => return Ok(Ended::Signal(number)),
         }
     }
+}
+
+async fn long_failed(failed: &mut Option<(Error, Instant)>) -> Error {
+    match failed {
+        Some((_, until)) => tokio::time::sleep_until(*until).await,
+        None => std::future::pending().await,
+    }
+    failed.take().map_or_else(|| Error::new("the input failed"), |(error, _)| error)
 }
 
 /// Signals that would end us with the terminal as it is.
@@ -198,7 +214,7 @@ async fn send(sender: BodySender, container_id: &v1::ContainerId, local: &Local)
     }
     let mut typed = local.interactive.then(read_stdin);
     let mut watch = Watch::new(if local.tty { local.escape.clone() } else { Vec::new() });
-    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut beat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while open {
         let next = tokio::select! {

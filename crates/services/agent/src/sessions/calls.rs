@@ -105,6 +105,19 @@ pub(crate) async fn answer_stream(
     accept: Media,
 ) -> Result<Response, Response> {
     let mut records = Records::new(body, encoding);
+    let answered = match session_of(api, &mut records, accept).await {
+        Ok(session) => return Ok(input::attach(&session, records).await),
+        Err(refused) => refused,
+    };
+    records.discard().await;
+    Err(answered)
+}
+
+async fn session_of(
+    api: &Arc<Api>,
+    records: &mut Records,
+    accept: Media,
+) -> Result<Arc<Session>, Response> {
     let first = records.first().await?;
     operator::validate(&first)?;
     let kind = first.r#type();
@@ -115,8 +128,7 @@ pub(crate) async fn answer_stream(
     }
     operator::takes_answer(kind, accept)?;
     let attach = first.attach_container_input.unwrap_or_default();
-    let session = attached(api, &attach.container_id.unwrap_or_default()).await?;
-    Ok(input::attach(&session, records).await)
+    attached(api, &attach.container_id.unwrap_or_default()).await
 }
 
 /// Launches a session and answers with its output. If whoever asked has gone away meanwhile, the session

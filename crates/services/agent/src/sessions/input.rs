@@ -15,8 +15,7 @@ use super::session::Session;
 const LONGEST_RECORD: usize = 1 << 20;
 /// How long the first record may take.
 const FIRST_RECORD: Duration = Duration::from_secs(60);
-/// How long the records of a session that is over are read on: a client that still writes when its answer
-/// comes loses it.
+/// How long a client may take to end its records when nobody wants them any more.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 
 /// Calls that follow each other in a request's body.
@@ -43,6 +42,14 @@ impl Records {
         first?.ok_or_else(|| bad_request("Received EOF while reading request body"))
     }
 
+    /// Reads on for a moment what is of no use any more: a client that still writes when its answer comes
+    /// loses it.
+    pub(super) async fn discard(&mut self) {
+        let rest = async { while let Some(Ok(_)) = self.body.next().await {} };
+        // What is left after that goes nowhere either way.
+        let _ = tokio::time::timeout(LAST_RECORDS, rest).await;
+    }
+
     /// The next call; None at the end of the body.
     async fn next(&mut self) -> Result<Option<Call>, Response> {
         loop {
@@ -63,6 +70,7 @@ impl Records {
 /// Carries everything that comes into the session, until one of both ends.
 pub(super) async fn attach(session: &Session, mut records: Records) -> Response {
     let Some(mut input) = session.take_input() else {
+        records.discard().await;
         return refusal(StatusCode::CONFLICT, "Multiple input connections are not allowed");
     };
     let carrying = async {
@@ -82,15 +90,13 @@ pub(super) async fn attach(session: &Session, mut records: Records) -> Response 
             }
         }
     };
-    tokio::select! {
-        response = carrying => response,
-        () = session.over() => {
-            let rest = async { while let Ok(Some(_)) = records.next().await {} };
-            // What is left after that goes nowhere either way.
-            let _ = tokio::time::timeout(LAST_RECORDS, rest).await;
-            respond::status(StatusCode::OK)
-        }
-    }
+    let answer = tokio::select! {
+        answer = carrying => answer,
+        () = session.over() => respond::status(StatusCode::OK),
+    };
+    drop(input);
+    records.discard().await;
+    answer
 }
 
 /// The message of a record, checked (Mesos: `IOSwitchboardServerProcess::validate`).

@@ -107,7 +107,10 @@ impl Session {
         if exit.is_none() {
             exit = Some(ending.wait().await);
         }
-        self.input.lock().await.take();
+        // Whoever is attached holds it until the end is told.
+        if let Ok(mut input) = self.input.try_lock() {
+            input.take();
+        }
         // Nobody writes any more, so this ends when the readers have everything, or are gone.
         if !is_read {
             let _ = tokio::time::timeout(LAST_OUTPUT, reading).await;
