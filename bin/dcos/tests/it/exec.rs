@@ -202,7 +202,9 @@ fn logs_and_files_of_tasks_are_at_hand() {
     cluster.create_app(&json!({"id": "/logger", "cmd": script, "cpus": 0.01, "mem": 32}));
     settled(&cluster, "logger", 1);
     let last: String = (21..=30).map(|n| format!("line {n}\n")).collect();
-    eventually("all lines are there", || (printed(&cluster, &["task", "log", "logger"]) == last).then_some(()));
+    eventually("all lines are there", || {
+        (printed(&cluster, &["task", "log", "logger"]) == last).then_some(())
+    });
     assert_eq!(printed(&cluster, &["task", "log", "--lines", "-2", "logger"]), "line 29\nline 30\n");
     assert_eq!(printed(&cluster, &["task", "log", "--lines=1", "logger", "stdout"]), "line 30\n");
     let missing = run(&cluster, &["task", "log", "logger", "nope"]);
@@ -213,7 +215,9 @@ fn logs_and_files_of_tasks_are_at_hand() {
     let long = printed(&cluster, &["task", "ls", "--long", "logger", "deep/er"]);
     assert!(long.contains("MODE") && long.contains("-rw-r--r--"), "{long}");
     let missing = run(&cluster, &["task", "ls", "logger", "nope"]);
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("cannot access 'nope': no such file or directory"));
+    assert!(
+        String::from_utf8_lossy(&missing.stderr).contains("cannot access 'nope': no such file or directory")
+    );
 
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().display().to_string();
@@ -221,7 +225,9 @@ fn logs_and_files_of_tasks_are_at_hand() {
     assert_eq!(std::fs::read(dir.path().join("deep/er/file")).unwrap(), b"data\n");
     printed(&cluster, &["task", "download", "logger", "deep/er/f*", "--target-dir", &target]);
     assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"data\n");
-    assert!(!run(&cluster, &["task", "download", "logger", "nope*", "--target-dir", &target]).status.success());
+    assert!(
+        !run(&cluster, &["task", "download", "logger", "nope*", "--target-dir", &target]).status.success()
+    );
 
     // What is added is followed, and the end of the task is the end.
     let follow = dcos(&cluster, &["task", "log", "-f", "--lines=1", "logger"]).stdout(Stdio::piped()).spawn();
@@ -235,7 +241,15 @@ fn logs_and_files_of_tasks_are_at_hand() {
     let ended = printed(&cluster, &["task", "log", "--completed", "--lines=1", "logger"]);
     assert_eq!(ended, "more\n");
     let tasks = printed(&cluster, &["task", "list", "--completed"]);
-    assert!(tasks.lines().next().unwrap().split_whitespace().eq(["NAME", "HOST", "USER", "STATE", "ID", "AGENT", "ID", "REGION", "ZONE"]), "{tasks}");
+    assert!(
+        tasks
+            .lines()
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .eq(["NAME", "HOST", "USER", "STATE", "ID", "AGENT", "ID", "REGION", "ZONE"]),
+        "{tasks}"
+    );
     assert!(tasks.contains("TASK_KILLED") && tasks.contains("logger"), "{tasks}");
     let nodes = printed(&cluster, &["node", "list"]);
     assert_eq!(nodes.lines().filter(|line| line.contains("ACTIVE")).count(), 2, "{nodes}");
@@ -289,9 +303,11 @@ fn a_port_of_this_machine_leads_to_the_app() {
     let cluster = Cluster::start(DCOS, Options { agents: 2, ..Options::default() });
     cluster.create_app(&apps::web("site", 4, "hello"));
     settled(&cluster, "site", 4);
-    let mut forward = dcos(&cluster, &["port-forward", "site", "0:web"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut forward =
+        dcos(&cluster, &["port-forward", "site", "0:web"]).stdout(Stdio::piped()).spawn().unwrap();
     let said = read_until(forward.stdout.as_mut().unwrap(), "\n");
-    let address = said.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    let address =
+        said.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
     let get = |address: &str| {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET / HTTP/1.0\r\n\r\n").unwrap();
@@ -302,7 +318,9 @@ fn a_port_of_this_machine_leads_to_the_app() {
     let workers: Vec<_> = (0..16)
         .map(|_| {
             let address = address.clone();
-            std::thread::spawn(move || (0..100).filter(|_| get(&address).is_ok_and(|text| text.contains("hello"))).count())
+            std::thread::spawn(move || {
+                (0..100).filter(|_| get(&address).is_ok_and(|text| text.contains("hello"))).count()
+            })
         })
         .collect();
     let answered: usize = workers.into_iter().map(|worker| worker.join().unwrap()).sum();

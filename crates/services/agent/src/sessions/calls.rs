@@ -113,11 +113,7 @@ pub(crate) async fn answer_stream(
     Err(answered)
 }
 
-async fn session_of(
-    api: &Arc<Api>,
-    records: &mut Records,
-    accept: Media,
-) -> Result<Arc<Session>, Response> {
+async fn session_of(api: &Arc<Api>, records: &mut Records, accept: Media) -> Result<Arc<Session>, Response> {
     let first = records.first().await?;
     operator::validate(&first)?;
     let kind = first.r#type();

@@ -23,8 +23,7 @@ const USUAL_WINDOW: WindowSize = WindowSize { rows: 24, columns: 80 };
 /// What the executor is told of the task's image.
 const IMAGE_CONFIG: &str = "DCOS_IMAGE_CONFIG";
 /// Variables that are between agent and executor alone.
-const INTERNAL: [&str; 3] =
-    [IMAGE_CONFIG, "MESOS_EXECUTOR_AUTHENTICATION_TOKEN", "MESOS_DOMAIN_SOCKET"];
+const INTERNAL: [&str; 3] = [IMAGE_CONFIG, "MESOS_EXECUTOR_AUTHENTICATION_TOKEN", "MESOS_DOMAIN_SOCKET"];
 
 /// Why no session came of a launch.
 #[derive(Debug, thiserror::Error)]
