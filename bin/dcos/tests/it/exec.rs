@@ -103,14 +103,8 @@ impl AtTerminal {
 
     #[track_caller]
     fn exit_code(&mut self) -> i32 {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
-            }
-            assert!(Instant::now() < deadline, "it does not end; '{}'", self.seen);
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let status = eventually("the program ends", || self.child.try_wait().unwrap());
+        status.code().unwrap_or(-1)
     }
 }
 
