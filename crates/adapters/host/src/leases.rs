@@ -1,8 +1,14 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::{FileLock, LockError};
+
+/// How long an own lease may still be held by an earlier run.
+const DYING: Duration = Duration::from_secs(1);
+/// How long to rest between two attempts.
+const REST: Duration = Duration::from_millis(5);
 
 /// A directory whose files are leases of something that this machine has once: its owner locks the file
 /// and writes its name to it. The lock says who runs now; the name says whose tasks may still run, so that
@@ -52,9 +58,12 @@ impl LeaseDir {
                 continue;
             }
             let path = self.dir.join(&names[at]);
-            match FileLock::take(&path) {
+            match lock(&path, mine(&at)) {
                 Ok(lock) => {
-                    write(&path, owner)?;
+                    // Who dies while the name is written anew would have lost what it has.
+                    if !mine(&at) {
+                        write(&path, owner)?;
+                    }
                     return Ok(Some((at, lock)));
                 }
                 Err(LockError::Held { .. }) => {}
@@ -71,7 +80,7 @@ impl LeaseDir {
         }
         let meant = |name: &&String| self.owner(name).is_some_and(|owner| is_meant(&owner));
         let place = |(at, name): (usize, &String)| {
-            meant(&name).then(|| FileLock::take(&self.dir.join(name)).ok()).flatten().map(|lock| (at, lock))
+            meant(&name).then(|| lock(&self.dir.join(name), true).ok()).flatten().map(|lock| (at, lock))
         };
         names.iter().enumerate().filter_map(place).collect()
     }
@@ -94,6 +103,21 @@ impl LeaseDir {
                 && data.mode() & 0o022 == 0;
             own.then_some(()).ok_or_else(|| LeaseDirError::Foreign { dir: dir.to_owned() })
         })
+    }
+}
+
+/// Locks the file of a lease. One whose owner is meant (`mine`) is tried for a moment: a process that an earlier run was just
+/// forking has the lock until it executes its program.
+fn lock(path: &Path, mine: bool) -> Result<FileLock, LockError> {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match FileLock::take(path) {
+            Err(LockError::Held { .. }) if mine && Instant::now() < deadline => {
+                #[allow(clippy::disallowed_methods, reason = "a rest between two looks, with a deadline")]
+                std::thread::sleep(REST);
+            }
+            taken => return taken,
+        }
     }
 }
 

@@ -156,6 +156,19 @@ mod tests {
     }
 
     #[test]
+    fn an_own_lease_is_waited_for_while_an_earlier_run_dies() {
+        let (_dir, leases) = leases();
+        let earlier = leases.take("a", any).unwrap();
+        let network = earlier.network();
+        let dying = std::thread::spawn(move || {
+            std::thread::yield_now();
+            drop(earlier);
+        });
+        assert_eq!(leases.take("a", any).unwrap().network(), network);
+        dying.join().unwrap();
+    }
+
+    #[test]
     fn what_is_routed_elsewhere_is_passed_over_unless_it_was_the_owners() {
         let (_dir, leases) = leases();
         drop(leases.take("a", any).unwrap());
