@@ -125,9 +125,15 @@ fn left_behind(cluster: &Cluster) -> Vec<String> {
 }
 
 #[track_caller]
-fn gone(cluster: &Cluster, id: &str) {
+fn delete(cluster: &Cluster, id: &str) {
     let answer = cluster.request("DELETE", &format!("/marathon/v2/apps/{id}"), None);
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// Deletes the last app, after which nothing of any container is left.
+#[track_caller]
+fn gone(cluster: &Cluster, id: &str) {
+    delete(cluster, id);
     eventually("nothing is left of its container", || left_behind(cluster).is_empty().then_some(()));
     let images = cluster.at(2, 5051);
     let list = testkit::request(images, "GET", "/images", &[], None).unwrap().json();
@@ -182,7 +188,7 @@ fn an_image_says_how_it_is_run_unless_the_app_does() {
         cluster.create_app(&told);
         let text = output(cluster, "told", "\n");
         assert!(text.starts_with("option root /tmp bin dev etc mnt proc srv sys tmp"), "{text}");
-        gone(cluster, "says");
+        delete(cluster, "says");
         gone(cluster, "told");
     });
 }
@@ -196,7 +202,7 @@ fn a_bridged_container_is_reached_at_its_port() {
         web["networks"] = json!([{"mode": "container/bridge"}]);
         web["container"]["portMappings"] = json!([{"containerPort": 80, "hostPort": 0}]);
         web["healthChecks"] = json!([{
-            "protocol": "MESOS_HTTP", "path": "/index.html", "portIndex": 0, "gracePeriodSeconds": 20,
+            "protocol": "HTTP", "path": "/index.html", "portIndex": 0, "gracePeriodSeconds": 20,
             "intervalSeconds": 1, "timeoutSeconds": 5, "maxConsecutiveFailures": 3,
         }]);
         cluster.create_app(&web);
@@ -388,16 +394,20 @@ fn an_agent_that_is_killed_in_the_middle_of_a_pull_leaves_nothing() {
     with_cluster(&json!({}), |_, cluster| {
         let silence = Silence::new();
         cluster.create_app(&of_image("waits", &silence.image()));
-        let told = eventually("the pull is told", || {
-            let state = cluster.get("/mesos/state");
-            let tasks = state["frameworks"][0]["tasks"].as_array()?.clone();
-            let status = tasks.first()?["statuses"].as_array()?.last()?.clone();
-            (tasks.first()?["state"] == "TASK_STARTING").then_some(status)
+        let status = eventually("the pull is told", || {
+            let answer = cluster.request("POST", "/mesos/api/v1", Some(&json!({"type": "GET_TASKS"})));
+            let task = answer.json()["get_tasks"]["tasks"][0].clone();
+            let status = task["statuses"].as_array()?.last()?.clone();
+            (task["state"] == "TASK_STARTING").then_some(status)
         });
-        drop(told);
+        let text = status["message"].as_str().unwrap_or_default();
+        assert!(text.starts_with("Resolving image 127.0.0.1:"), "{status}");
         cluster.up_again();
         let message = failure(cluster, "waits");
-        assert!(message.contains("Agent restarted while the container was being started"), "{message}");
+        // The master may have come back first, and then it tells what it hears of the agent.
+        let told =
+            ["Agent restarted while the container was being started", "Reconciliation: Latest task state"];
+        assert!(told.iter().any(|text| message.contains(text)), "{message}");
         gone(cluster, "waits");
     });
 }
@@ -440,6 +450,7 @@ fn what_is_fetched_is_there_when_the_task_starts() {
         });
         cluster.create_app(&outside);
         assert_eq!(output(cluster, "outside", "\n"), "fetched\n");
+        delete(cluster, "outside");
         gone(cluster, "inside");
     });
 }

@@ -144,6 +144,8 @@ impl Provider {
         let reference = Reference::parse(&wanted.name).map_err(|error| error.to_string())?;
         let credentials = credentials(wanted, sandbox)?;
         let (tell, name) = (tell.clone(), reference.familiar());
+        // Told of changes only.
+        tell.send_replace(progress_text(&name, &images::Progress::default()));
         let progress = move |progress: images::Progress| {
             tell.send_replace(progress_text(&name, &progress));
         };
