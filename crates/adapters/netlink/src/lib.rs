@@ -50,4 +50,4 @@ mod wire;
 
 pub use config::{Attached, Config, PortMapping, Protocol};
 pub use error::Error;
-pub use networks::{Networks, retire_agent};
+pub use networks::{Networks, isolate, retire_agent};

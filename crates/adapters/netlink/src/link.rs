@@ -174,6 +174,15 @@ pub(crate) fn make_pair(
     socket.request(messages)
 }
 
+/// Turns on the loopback interface of the socket's namespace.
+pub(crate) fn turn_on_loopback(socket: &mut Socket) -> Result<(), Refused> {
+    let mut messages = Messages::default();
+    messages.add(NEW_LINK, acknowledged(0), "turn on the container's loopback interface", |body| {
+        interface(body, 1, UP);
+    });
+    socket.request(messages)
+}
+
 /// Turns on the loopback interface of the socket's namespace and its `eth0`, with an address and the default
 /// route.
 pub(crate) fn configure_container(

@@ -165,6 +165,20 @@ pub fn retire_agent(leases: &SubnetLeases, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Turns on the loopback interface of the network namespace of process `pid`, which gets no other.
+///
+/// # Errors
+/// See [`Error`].
+pub fn isolate(container: &ContainerId, pid: u32) -> Result<(), Error> {
+    let namespace = namespace::of_process(container, pid)?;
+    let opened = namespace::socket_in(namespace.as_fd());
+    let mut inside = opened.map_err(|source| Error::Kernel {
+        attempted: "open a netlink socket in the container's network".into(),
+        source,
+    })?;
+    Ok(link::turn_on_loopback(&mut inside)?)
+}
+
 impl State {
     /// The agent's subnet, with its bridge and table. Makes what is missing.
     fn ensure(&mut self, config: &Config) -> Result<Subnet, Error> {

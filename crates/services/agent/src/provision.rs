@@ -159,9 +159,13 @@ impl Provider {
             None if config.user.is_empty() => launch.framework.user.clone(),
             None => config.user.clone(),
         };
-        if let Some(owner) = owner_in(&image.layers, &user) {
-            sandbox::give(sandbox, owner).map_err(|error| error.to_string())?;
-        }
+        let (layers, path) = (image.layers.clone(), sandbox.to_owned());
+        // What was fetched may be many files.
+        let given = tokio::task::spawn_blocking(move || match owner_in(&layers, &user) {
+            Some(owner) => sandbox::give(&path, owner).map_err(|error| error.to_string()),
+            None => Ok(()),
+        });
+        given.await.map_err(|error| error.to_string())??;
         let mut layers = image.layers.clone();
         if layers.is_empty() {
             // Overlayfs wants one.
@@ -220,7 +224,9 @@ impl Provider {
             NetworkPlan::Host => return Ok(Box::new(|_| Ok(()))),
             NetworkPlan::None => {
                 // Without any address: not the agent's, either.
-                return Ok(Box::new(move |_| {
+                let container_id = launch.run.container_id.clone();
+                return Ok(Box::new(move |pid| {
+                    netlink::isolate(&container_id, pid).map_err(|error| with_causes(&error))?;
                     tell(vec![NetworkInfo::default()]);
                     Ok(())
                 }));

@@ -118,8 +118,8 @@ async fn operator_calls_answer_as_in_mesos() {
     let missing = "Failed to validate agent::Call: Expecting 'type' to be present";
     check(r#"{"type":"NOPE"}"#, 400, missing).await;
     check(r#"{"type":"LIST_FILES","list_files":{"path":"/slave/log"}}"#, 404, "").await;
-    let unsupported = "This agent does not support the call PRUNE_IMAGES";
-    check(r#"{"type":"PRUNE_IMAGES"}"#, 501, unsupported).await;
+    let unsupported = "This agent does not support the call MARK_RESOURCE_PROVIDER_GONE";
+    check(r#"{"type":"MARK_RESOURCE_PROVIDER_GONE"}"#, 501, unsupported).await;
     node.stop().await;
 }
 

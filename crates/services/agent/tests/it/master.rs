@@ -150,11 +150,13 @@ impl Session {
 
     /// Acknowledges an update as a framework does.
     pub(crate) fn acknowledge(&self, status: &TaskStatus) {
-        self.send(Body::AcknowledgeUpdate(AcknowledgeUpdate {
+        let acknowledge = AcknowledgeUpdate {
             framework_id: framework().id,
             task_id: Some(status.task_id.clone()),
             uuid: status.uuid().to_vec(),
-        }));
+        };
+        // The agent may be gone after its last words; then it tells them again when it is back.
+        let _ = self.say.send(Body::AcknowledgeUpdate(acknowledge));
     }
 
     /// The next update of a task, unacknowledged; those of other tasks are kept.
