@@ -222,8 +222,8 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let link = registration::run(Arc::clone(&config), boot_id, mailbox.clone(), rng);
     let linking = tokio::spawn(link.in_current_span());
     let ((), outcome) = tokio::join!(serving, deciding);
-    linking.abort();
     provider.close().await;
+    linking.abort();
     outcome
 }
 
