@@ -327,6 +327,28 @@ fn a_port_of_this_machine_leads_to_the_app() {
     let agent = agents["slaves"][0]["id"].as_str().unwrap().to_owned();
     let refused = cluster.request("GET", &format!("/agent/{agent}/dcos/port-forward?port=5051"), None);
     assert_eq!(refused.status, 426);
+    let upgraded = |agent: &str, port: &str| {
+        let mut stream = TcpStream::connect(cluster.router()).unwrap();
+        let path = format!("/agent/{agent}/dcos/port-forward?port={port}");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: dcos-port-forward\r\n\r\n",
+            cluster.router()
+        )
+        .unwrap();
+        let head = read_until(&mut stream, "\r\n\r\n");
+        (stream, head)
+    };
+    assert!(upgraded(&agent, "5051").1.starts_with("HTTP/1.1 404 "), "that is no task's");
+    let site = apps::app(&cluster, "site");
+    let task = &site["tasks"][0];
+    let (mut stream, head) = upgraded(task["slaveId"].as_str().unwrap(), &task["ports"][0].to_string());
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    write!(stream, "GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("hello"), "{answer}");
+
     let wrong = run(&cluster, &["port-forward", "site", "0:nope"]);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("App '/site' has no port 'nope'"), "{wrong:?}");
     let wrong = run(&cluster, &["port-forward", "site", "x"]);
