@@ -126,7 +126,7 @@ fn left_behind(cluster: &Cluster) -> Vec<String> {
 
 #[track_caller]
 fn delete(cluster: &Cluster, id: &str) {
-    let answer = cluster.request("DELETE", &format!("/marathon/v2/apps/{id}"), None);
+    let answer = cluster.request("DELETE", &format!("/marathon/v2/apps/{id}?force=true"), None);
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
