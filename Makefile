@@ -21,8 +21,8 @@ KERNEL_MODULES = fs/overlayfs/overlay net/llc/llc net/802/stp net/bridge/bridge 
 
 # What each goal needs beyond a Rust toolchain, as command=package.
 TOOLS_BUILD = cc=gcc
-TOOLS_TEST = ip=iproute2 nft=nftables conntrack=conntrack busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container dbus-daemon=dbus ps=procps tar=tar zip=zip bzip2=bzip2 xz=xz-utils zstd=zstd docker-registry=docker-registry skopeo=skopeo
-TOOLS_BENCH = wrk=wrk
+TOOLS_TEST = ip=iproute2 nft=nftables conntrack=conntrack busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container dbus-daemon=dbus ps=procps tar=tar zip=zip bzip2=bzip2 xz=xz-utils zstd=zstd docker-registry=docker-registry skopeo=skopeo jq=jq
+TOOLS_BENCH = wrk=wrk busybox=busybox-static docker-registry=docker-registry skopeo=skopeo umoci=umoci runc=runc crun=crun
 
 .PHONY: help
 help: ## say what there is
@@ -35,7 +35,11 @@ up: release ## build, then run a datacenter on this machine (ARGS="--agents 2" a
 .PHONY: release
 release: tools-build ## build the one program, ready to be copied anywhere
 	@cargo build --release --locked --package dcos
-	@ls -l --block-size=M $(RELEASE) | awk '{print $$9 " (" $$5 ")"}'
+	@ls -l --block-size=M $(RELEASE) | awk '{print $$9 " (" $$5 ")"}' >&2
+
+.PHONY: path
+path: release ## build, and print the folder with the program, for your PATH
+	@echo $(abspath $(dir $(RELEASE)))
 
 .PHONY: test
 test: tools-build tools-test $(KERNEL) lint ## run all checks and tests

@@ -3,7 +3,10 @@
 //!
 //! Nothing here passes or fails: the table says what was measured and what the goal is.
 
+mod apps;
 mod cluster;
+mod container;
+mod image;
 mod scheduler;
 mod table;
 
@@ -35,6 +38,18 @@ fn main() -> ExitCode {
     }
     if wanted("memory") {
         cluster::memory_per_task(&program, &mut table);
+    }
+    if wanted("container") {
+        container::start_to_end(&program, &mut table);
+    }
+    if wanted("image") {
+        image::launch(&program, &mut table);
+    }
+    if wanted("pull") {
+        image::pull(&program, &mut table);
+    }
+    if wanted("swarm") {
+        apps::swarm_figures(&program, &mut table);
     }
     print!("{table}");
     ExitCode::SUCCESS

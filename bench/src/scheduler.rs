@@ -22,7 +22,7 @@ pub(crate) fn launch_to_running(program: &Path, table: &mut Table) {
         let offer = scheduler.offer();
         let from = Instant::now();
         let task = format!("task-{number}");
-        scheduler.launch(&offer, &task, "sleep 0.05");
+        scheduler.launch(&offer, &task, json!({"value": "sleep 0.05"}), Value::Null);
         scheduler.await_state(&task, "TASK_RUNNING");
         running.push(millis(from.elapsed()));
         scheduler.await_state(&task, "TASK_FINISHED");
@@ -31,6 +31,25 @@ pub(crate) fn launch_to_running(program: &Path, table: &mut Table) {
     scheduler.call(&json!({"type": "TEARDOWN"}));
     table.samples("LAUNCH to TASK_RUNNING, full isolation", "ms", running, "<= 20 ms (real Mesos, none: 66)");
     table.samples("LAUNCH to TASK_FINISHED of `sleep 0.05`", "ms", finished, "");
+}
+
+/// From LAUNCH to TASK_RUNNING of tasks in that image, which its agent has.
+pub(crate) fn launches_in_image(cluster: &Cluster, image: &str) -> Vec<Duration> {
+    let mut scheduler = Scheduler::subscribe(cluster.at(1, 5050));
+    let container = json!({"type": "MESOS", "mesos": {"image": {"type": "DOCKER", "docker": {"name": image}, "cached": true}}});
+    let mut samples = Vec::new();
+    for number in 0..LAUNCHES {
+        let offer = scheduler.offer();
+        let from = Instant::now();
+        let task = format!("image-{number}");
+        let command = json!({"shell": false, "value": "sleep", "arguments": ["sleep", "0.05"]});
+        scheduler.launch(&offer, &task, command, container.clone());
+        scheduler.await_state(&task, "TASK_RUNNING");
+        samples.push(from.elapsed());
+        scheduler.await_state(&task, "TASK_FINISHED");
+    }
+    scheduler.call(&json!({"type": "TEARDOWN"}));
+    samples
 }
 
 struct Scheduler {
@@ -74,16 +93,19 @@ impl Scheduler {
         event["offers"]["offers"][0].clone()
     }
 
-    fn launch(&mut self, offer: &Value, task: &str, command: &str) {
+    fn launch(&mut self, offer: &Value, task: &str, command: Value, container: Value) {
         let resource =
             |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+        let mut info = json!({
+            "name": task, "task_id": {"value": task}, "agent_id": offer["agent_id"],
+            "resources": [resource("cpus", 0.1), resource("mem", 32.0)], "command": command,
+        });
+        if !container.is_null() {
+            info["container"] = container;
+        }
         self.call(&json!({"type": "ACCEPT", "accept": {
             "offer_ids": [offer["id"]],
-            "operations": [{"type": "LAUNCH", "launch": {"task_infos": [{
-                "name": task, "task_id": {"value": task}, "agent_id": offer["agent_id"],
-                "resources": [resource("cpus", 0.1), resource("mem", 32.0)],
-                "command": {"value": command},
-            }]}}],
+            "operations": [{"type": "LAUNCH", "launch": {"task_infos": [info]}}],
             "filters": {"refuse_seconds": 0},
         }}));
     }

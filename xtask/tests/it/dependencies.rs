@@ -31,7 +31,7 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Names of which two versions are shipped for now, with who keeps the older one.
-const TWO_VERSIONS: &[(&str, &str)] = &[];
+const TWO_VERSIONS: &[(&str, &str)] = &[("getrandom", "ring has 0.2, the resolver's rand 0.4")];
 
 fn is_allowed(expression: &str) -> bool {
     let expression = expression.replace(['(', ')'], "").replace('/', " OR ");

@@ -40,19 +40,27 @@ tries 120 grep -q '^READY' /tmp/up && echo "READY yes" || cat /tmp/up
 post '{"id":"/web","cmd":"echo hello > index.html; exec busybox httpd -f -p $HOST:$PORT0 -h .","cpus":0.1,"mem":32,"instances":2,"labels":{"DCOS_SERVICE_NAME":"web","DCOS_SERVICE_SCHEME":"http","DCOS_SERVICE_PORT_INDEX":"0"},"healthChecks":[{"protocol":"HTTP","path":"/","portIndex":0,"intervalSeconds":2,"timeoutSeconds":10,"gracePeriodSeconds":60}]}' || cat /tmp/post
 tries 120 holds marathon/v2/apps//web '"tasksHealthy":2' && echo "HEALTHY yes" || get marathon/v2/apps//web
 tries 60 holds service/web/ hello && echo "ROUTED yes"
+mkdir -p /tmp/image/root/bin /tmp/image/root/tmp && cd /tmp/image && cp /bin/busybox root/bin/ && ln -s busybox root/bin/sh
+tar -C root -cf layer.tar . && layer=$(sha256sum layer.tar | cut -d' ' -f1)
+echo "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Env\":[\"PATH=/bin\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:$layer\"]}}" > config.json
+echo '[{"Config":"config.json","RepoTags":["boxed:1"],"Layers":["layer.tar"]}]' > manifest.json
+tar -cf /tmp/boxed.tar manifest.json config.json layer.tar; cd /
+post '{"id":"/boxed","cmd":"busybox wget -q -O /tmp/info.html http://172.31.254.1/marathon/v2/info; echo boxed > /tmp/index.html; exec busybox httpd -f -p 8080 -h /tmp","cpus":0.1,"mem":32,"container":{"type":"MESOS","docker":{"image":"file:///tmp/boxed.tar"},"portMappings":[{"containerPort":8080,"hostPort":0}]},"networks":[{"mode":"container/bridge"}],"labels":{"DCOS_SERVICE_NAME":"boxed","DCOS_SERVICE_SCHEME":"http","DCOS_SERVICE_PORT_INDEX":"0"}}' || cat /tmp/post
+tries 60 holds service/boxed/ boxed && echo "BRIDGED yes" || get 'marathon/v2/apps//boxed?embed=app.lastTaskFailure'
+holds service/boxed/info.html '"name":"marathon"' && echo "GATEWAY yes"
 post '{"id":"/hog","cmd":"exec busybox dd if=/dev/zero of=/dev/null bs=300M count=100","cpus":0.1,"mem":32}' || cat /tmp/post
 tries 120 holds 'marathon/v2/apps//hog?embed=app.lastTaskFailure' 'Memory limit exceeded' && echo "OOM yes" || get 'marathon/v2/apps//hog?embed=app.lastTaskFailure'
 echo "LIMIT $(cat $(find /sys/fs/cgroup -name memory.max | xargs grep -l '^67108864$' | head -1) 2>/dev/null)"
 kill -TERM $(pidof dcos | tr ' ' '\n' | sort -n | head -1); sleep 2; dcos down > /tmp/down 2>&1 || cat /tmp/down
-left() { [ -z "$(find /sys/fs/cgroup -mindepth 2 -type d | grep -v '/system\|/init' | grep dcos/)" ]; }
-tries 20 left && echo "LEFT nothing" || find /sys/fs/cgroup -type d
+left() { [ "$(ls /sys/class/net)" = lo ] && [ -z "$(find /sys/fs/cgroup -mindepth 2 -type d | grep -v '/system\|/init' | grep dcos/)" ]; }
+tries 20 left && echo "LEFT nothing" || find /sys/fs/cgroup /sys/class/net -type d -o -type l
 tail -n 20 /tmp/up
 echo "END"
 poweroff -f
 "#;
 
 #[test]
-fn web_and_memory_hog_run_on_cgroup_v2() {
+fn web_image_and_memory_hog_run_on_cgroup_v2() {
     let Some(kernel) = std::env::var_os("DCOS_TEST_KERNEL").map(PathBuf::from).filter(|path| path.is_file())
     else {
         eprintln!("SKIP the cgroup v2 guest: DCOS_TEST_KERNEL names no kernel (make test fetches one)");
@@ -85,7 +93,16 @@ fn web_and_memory_hog_run_on_cgroup_v2() {
     assert!(ended.is_some(), "the guest did not end; it said:\n{said}");
     let found = |line: &str| said.lines().any(|found| found.trim_end().ends_with(line));
     assert!(said.contains("CONTROLLERS cpuset cpu io memory"), "{said}");
-    for line in ["READY yes", "HEALTHY yes", "ROUTED yes", "OOM yes", "LEFT nothing", "END"] {
+    for line in [
+        "READY yes",
+        "HEALTHY yes",
+        "ROUTED yes",
+        "BRIDGED yes",
+        "GATEWAY yes",
+        "OOM yes",
+        "LEFT nothing",
+        "END",
+    ] {
         assert!(found(line), "no {line:?} in:\n{said}");
     }
 }

@@ -4,10 +4,13 @@
 mod apps;
 mod cli;
 mod clusters;
+mod examples;
 mod exec;
 mod guest;
+mod guide;
 mod hosts;
 mod images;
+mod networks;
 mod nodes;
 mod plain;
 mod reasons;

@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use web_client::WebClient;
 
-use crate::pull::Shared;
+use crate::pull::{ImageKey, Shared};
 use crate::store::{Failed, Store};
 use crate::{
     Config, HoldError, Image, ImageSummary, OpenError, Phase, Progress, Pruned, Pull, PullError, Reference,
@@ -69,7 +69,12 @@ impl Images {
         {
             return Ok(image);
         }
-        let key = (reference.clone(), how.force, how.credentials);
+        let key = ImageKey {
+            reference: reference.clone(),
+            force: how.force,
+            credentials: how.credentials,
+            names: how.names,
+        };
         let shared = self.shared.clone();
         let start = |meter| shared.pull(key.clone(), meter);
         let (flight, _) = self.shared.images.join(&key, start);

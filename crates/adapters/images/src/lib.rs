@@ -100,6 +100,9 @@ impl Default for Limits {
 pub struct Pull {
     /// Ask the registry (or read the tarball) again, even if the image is there: a tag may have moved.
     pub force: bool,
+    /// Make the image known by the names that a tarball of `docker save` gives it, too, as `docker load` does. For
+    /// operators only: what a tarball says of itself is what others then run under that name.
+    pub names: bool,
     /// Logins of this pull instead of the configured ones.
     pub credentials: Option<DockerConfig>,
     /// Told of progress while the pull is waited for, at most ten times a second. It must not block.
@@ -108,6 +111,6 @@ pub struct Pull {
 
 impl Default for Pull {
     fn default() -> Pull {
-        Pull { force: false, credentials: None, progress: Arc::new(|_| {}) }
+        Pull { force: false, names: false, credentials: None, progress: Arc::new(|_| {}) }
     }
 }

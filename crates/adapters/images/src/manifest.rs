@@ -324,6 +324,8 @@ pub(crate) struct Saved {
     pub(crate) config: String,
     /// The layers' paths, lowest first.
     pub(crate) layers: Vec<String>,
+    /// What its maker called the image.
+    pub(crate) names: Vec<String>,
 }
 
 /// Reads `manifest.json` of `docker save`.
@@ -342,7 +344,7 @@ pub(crate) fn saved(bytes: &[u8]) -> Result<Saved, Refusal> {
             if layers.len() > LAYERS {
                 return Err(malformed(format!("it has {} layers; allowed are {LAYERS}", layers.len())));
             }
-            Ok(Saved { config: entry.config, layers })
+            Ok(Saved { config: entry.config, layers, names: entry.repo_tags.unwrap_or_default() })
         }
         Err(entries) if entries.is_empty() => Err(malformed("manifest.json names no image")),
         Err(entries) => {

@@ -39,7 +39,13 @@ pub(crate) struct Shared {
 }
 
 /// Pulls that are the same.
-pub(crate) type ImageKey = (Reference, bool, Option<DockerConfig>);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ImageKey {
+    pub(crate) reference: Reference,
+    pub(crate) force: bool,
+    pub(crate) credentials: Option<DockerConfig>,
+    pub(crate) names: bool,
+}
 
 /// What an image consists of, and where its layers are.
 struct Plan {
@@ -48,6 +54,8 @@ struct Plan {
     identity: Option<String>,
     config: crate::ImageConfig,
     layers: Vec<Layer>,
+    /// What a tarball calls the image.
+    names: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -79,10 +87,12 @@ impl Shared {
     /// Brings an image here.
     pub(crate) async fn pull(
         self: Arc<Shared>,
-        (reference, force, credentials): ImageKey,
+        ImageKey { reference, force, credentials, names }: ImageKey,
         meter: Arc<ImageMeter>,
     ) -> Result<Image, PullError> {
-        let plan = match &reference {
+        // Who wants its names wants the tarball read.
+        let force = force || names;
+        let mut plan = match &reference {
             Reference::Registry(named) => self.plan_registry(named, credentials).await?,
             Reference::File(path) => match self.plan_file(&reference, path, force).await? {
                 Planned::There(image) => return Ok(image),
@@ -93,6 +103,9 @@ impl Shared {
                 Planned::New(plan) => plan,
             },
         };
+        if !names {
+            plan.names.clear();
+        }
         self.bring(reference, plan, &meter).await
     }
 
@@ -126,6 +139,7 @@ impl Shared {
             identity: None,
             config: parsed.config,
             layers,
+            names: Vec::new(),
         })
     }
 
@@ -231,6 +245,10 @@ impl Shared {
         let asked = reference.clone();
         let found = blocking(&asked, move || {
             let failed = |failed| io_error(&image, &shared.store, failed);
+            for name in named(&plan.names) {
+                let record = Record { reference: name.to_string(), identity: None, ..record.clone() };
+                shared.store.remember(&name, record).map_err(failed)?;
+            }
             let found = shared.store.remember(&reference, record).map_err(failed)?;
             shared.store.collect(shared.config.quota_bytes).map_err(failed)?;
             Ok(found)
@@ -383,7 +401,7 @@ fn stored_plan(image: &str, stored: Stored, identity: Option<String>) -> Result<
     });
     let layers = pair(image, &contents.parsed, sources.collect())?;
     let (manifest, id) = (contents.manifest, contents.id);
-    Ok(Plan { manifest, id, identity, config: contents.parsed.config, layers })
+    Ok(Plan { manifest, id, identity, config: contents.parsed.config, layers, names: contents.names })
 }
 
 /// The manifest's layers with the configuration's diff ids.
@@ -404,6 +422,12 @@ fn distinct(layers: Vec<Layer>) -> Vec<Layer> {
         layers.iter().enumerate().map(|(at, layer)| (layer.diff_id.clone(), at)).collect();
     let layers = layers.into_iter().enumerate();
     layers.filter(|(at, layer)| last[&layer.diff_id] == *at).map(|(_, layer)| layer).collect()
+}
+
+/// The names of images in registries among these; others mean nothing elsewhere.
+fn named(names: &[String]) -> impl Iterator<Item = Reference> {
+    let parsed = names.iter().filter_map(|name| Reference::parse(name).ok());
+    parsed.filter(|reference| matches!(reference, Reference::Registry(_)))
 }
 
 async fn docker_config(path: PathBuf) -> Result<DockerConfig, String> {

@@ -45,6 +45,8 @@ pub(crate) struct Contents {
     pub(crate) parsed: manifest::Parsed,
     /// Lowest first, as many as there are diff ids.
     pub(crate) layers: Vec<StoredLayer>,
+    /// What the tarball calls it.
+    pub(crate) names: Vec<String>,
 }
 
 /// A layer's file.
@@ -166,7 +168,13 @@ impl Stored {
                 size: layer.size,
             });
             let layers = layers.collect();
-            return Ok(Contents { manifest: Some(next.digest), id: found.config.digest, parsed, layers });
+            return Ok(Contents {
+                manifest: Some(next.digest),
+                id: found.config.digest,
+                parsed,
+                layers,
+                names: Vec::new(),
+            });
         }
         Err(malformed(image, "the tarball", format!("more than {DEPTH} indexes lead to each other")))
     }
@@ -188,7 +196,7 @@ impl Stored {
             let (_, size) = self.open(&name).map_err(|reason| malformed(image, "the tarball", reason))?;
             layers.push(StoredLayer { blob: digest_of_name(&name), name, size });
         }
-        Ok(Contents { manifest: None, id, parsed, layers })
+        Ok(Contents { manifest: None, id, parsed, layers, names: saved.names })
     }
 
     fn blob(&self, image: &str, what: &str, digest: &Digest, limit: u64) -> Result<Vec<u8>, PullError> {

@@ -161,7 +161,7 @@ async fn stream(
     let progress = move |progress| {
         tell.send_replace(progress);
     };
-    let how = Pull { force, credentials, progress: Arc::new(progress) };
+    let how = Pull { force, names: true, credentials, progress: Arc::new(progress) };
     let pulling = images.pull(reference, how);
     tokio::pin!(pulling);
     let name = reference.familiar();

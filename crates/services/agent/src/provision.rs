@@ -149,7 +149,7 @@ impl Provider {
         let progress = move |progress: images::Progress| {
             tell.send_replace(progress_text(&name, &progress));
         };
-        let how = Pull { force: wanted.force_pull, credentials, progress: Arc::new(progress) };
+        let how = Pull { force: wanted.force_pull, names: false, credentials, progress: Arc::new(progress) };
         let image = images.pull(&reference, how).await.map_err(|error| with_causes(&error))?;
         let held = images.hold(&image, &launch.run.container_id).await;
         held.map_err(|error| with_causes(&error))?;

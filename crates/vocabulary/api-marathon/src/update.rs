@@ -183,8 +183,8 @@ impl AppUpdate {
         if self.health_checks.is_some() {
             normalise::default_port_index(&mut app.health_checks);
         }
-        let has_ports = app.port_definitions.as_ref().is_some_and(|ports| !ports.is_empty());
-        normalise::settle(&mut app, has_ports);
+        // The checks of an app that is only scaled stay as they are: changed, they would have its tasks exchanged.
+        normalise::settle(&mut app, false);
         validate::app(self, &app, settings, Some(&current.role))?;
         Ok(app)
     }

@@ -115,7 +115,10 @@ fn a_layout_holds_one_image() {
 #[test]
 fn docker_save_names_files() {
     let text = br#"[{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["x/layer.tar"]}]"#;
-    assert_eq!(saved(text), Ok(Saved { config: "c.json".into(), layers: vec!["x/layer.tar".into()] }));
+    assert_eq!(
+        saved(text),
+        Ok(Saved { config: "c.json".into(), layers: vec!["x/layer.tar".into()], names: vec!["a:1".into()] })
+    );
     let two = br#"[{"Config": "c", "RepoTags": ["a:1"]}, {"Config": "d", "RepoTags": null}]"#;
     assert!(matches!(saved(two), Err(Refusal::Unsupported(reason)) if reason.contains("a:1")));
     assert!(matches!(saved(b"[]"), Err(Refusal::Malformed(_))));

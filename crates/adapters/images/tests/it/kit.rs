@@ -224,8 +224,10 @@ impl Here {
         let told: Arc<Mutex<Vec<Progress>>> = Arc::default();
         let list = told.clone();
         let progress = Arc::new(move |now| list.lock().unwrap().push(now));
-        let image =
-            self.images.pull(&parse(reference), Pull { force: true, progress, credentials: None }).await;
+        let image = self
+            .images
+            .pull(&parse(reference), Pull { force: true, names: false, progress, credentials: None })
+            .await;
         let told = told.lock().unwrap().clone();
         (image, told)
     }

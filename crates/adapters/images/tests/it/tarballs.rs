@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use images::Digest;
+use images::{Digest, Pull};
 use serde_json::json;
 
 use crate::fake::{Reply, Server, response};
-use crate::kit::{Built, Here, Packed, Tar, docker, gzip, noise, oci, read, write};
+use crate::kit::{Built, Here, Packed, Tar, docker, gzip, noise, oci, parse, read, write};
 
 fn image() -> Built {
     let layers = [
@@ -91,6 +91,20 @@ async fn docker_save_and_layouts_are_the_same_image_however_they_are_packed() {
     let file = format!("file://{}", dir.path().join("saved.tar").display());
     assert_eq!(here.pull(&file).await.unwrap().id, image.config);
     assert_eq!(here.images.list().len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_it_has_the_image_by_the_names_in_its_tarball() {
+    let image = image();
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "saved.tar", saved(&image).end());
+    let here = Here::new().await;
+    let name = parse("app:1");
+    here.pull(text(&path)).await.unwrap();
+    assert!(here.images.find(&name).is_none(), "what a tarball says of itself binds nobody");
+    let how = Pull { names: true, ..Pull::default() };
+    here.images.pull(&parse(text(&path)), how).await.unwrap();
+    assert_eq!(here.images.find(&name).unwrap().id, image.config);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

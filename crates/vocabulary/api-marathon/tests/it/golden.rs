@@ -87,6 +87,9 @@ fn a_health_check_without_a_port_means_the_first() {
         "the default port"
     );
     assert_eq!(index(r#"{"id":"/a","cmd":"run","portDefinitions":[{}],"healthChecks":[{}]}"#), Some(0));
+    let app = post(r#"{"id":"/a","cmd":"run","healthChecks":[{"protocol":"TCP"}]}"#).unwrap();
+    let scaled = patch(&app, r#"{"instances": 2}"#).unwrap();
+    assert!(app.is_only_scale_change(&scaled), "scaling does not touch the checks");
     assert_eq!(index(r#"{"id":"/a","cmd":"run","portDefinitions":[{}],"healthChecks":[{"port":80}]}"#), None);
 }
 

@@ -41,6 +41,89 @@ fn app() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Ports of containers.
+fn mappings() -> impl Strategy<Value = Value> {
+    let mapping = (
+        proptest::option::of(0..=65535u16),
+        proptest::option::of(0..=65535u16),
+        proptest::option::of("[a-z]{1,3}"),
+        prop_oneof![Just("tcp"), Just("udp"), Just("udp,tcp")],
+    );
+    let mapping = mapping.prop_map(|(container, host, name, protocol)| {
+        json!({"containerPort": container, "hostPort": host, "name": name, "protocol": protocol})
+    });
+    proptest::option::of(proptest::collection::vec(mapping, 0..4)).prop_map(|mappings| json!(mappings))
+}
+
+/// Containers and networks in every form, right or wrong.
+fn contained() -> impl Strategy<Value = Value> {
+    let shape = (
+        prop_oneof![Just(json!(null)), Just(json!("MESOS")), Just(json!("DOCKER"))],
+        proptest::option::of("[a-z:/.]{1,9}"),
+        prop_oneof![
+            Just(json!(null)),
+            Just(json!("BRIDGE")),
+            Just(json!("HOST")),
+            Just(json!("NONE")),
+            Just(json!("USER"))
+        ],
+        (mappings(), mappings()),
+        prop_oneof![
+            Just(json!(null)),
+            Just(json!([])),
+            Just(json!([{"mode": "host"}])),
+            Just(json!([{"mode": "container/bridge"}])),
+            Just(json!([{"name": "dcos"}])),
+            Just(json!([{"mode": "host"}, {"mode": "container/bridge"}])),
+        ],
+        prop_oneof![
+            Just(json!(null)),
+            Just(json!({})),
+            Just(json!({"networkName": "mesos-bridge"})),
+            Just(
+                json!({"networkName": "mesos-bridge", "discovery": {"ports": [{"name": "x", "number": 7}]}})
+            ),
+        ],
+        proptest::option::of(proptest::collection::vec(0..3u16, 0..3)),
+        (any::<bool>(), any::<bool>()),
+        proptest::collection::vec("[a-z:/. %]{1,12}", 0..3),
+    );
+    shape.prop_map(|(engine, image, network, (old, new), networks, address, ports, (privileged, checked), uris)| {
+        let docker = image.map(|image| {
+            json!({"image": image, "network": network, "portMappings": old, "privileged": privileged})
+        });
+        let checks = if checked { json!([{"portIndex": 0}]) } else { json!([]) };
+        json!({
+            "id": "/a", "cmd": "run", "container": {"type": engine, "docker": docker, "portMappings": new},
+            "networks": networks, "ipAddress": address, "ports": ports, "healthChecks": checks, "uris": uris,
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn containers_become_canonical_at_once(body in contained()) {
+        let app = match post(&body.to_string()) {
+            Ok(app) => app,
+            Err(error) => {
+                prop_assert_eq!(error.status, 422);
+                return Ok(());
+            }
+        };
+        let text = serde_json::to_string(&app).unwrap();
+        let read: AppDefinition = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(&read, &app);
+        prop_assert_eq!(post(&text).unwrap(), app.clone(), "what is shown is canonical");
+        // Ports are those of one of the two lists, which one says the network.
+        let mappings = app.container.as_ref().is_some_and(|container| container.port_mappings.is_some());
+        prop_assert_eq!(app.is_on_host_network(), app.port_definitions.is_some());
+        prop_assert_eq!(app.is_on_host_network(), !mappings);
+        prop_assert_eq!(crate::patch(&app, "{}").unwrap(), app, "a patch of nothing changes nothing");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_kept_is_read_back_and_can_be_posted_again(body in app()) {
