@@ -26,7 +26,7 @@ pub(crate) fn swarm_figures(program: &Path, table: &mut Table) {
 fn app(id: &str, instances: usize) -> Value {
     json!({
         "id": id, "cpus": 0.01, "mem": 32, "instances": instances, "backoffSeconds": 0,
-        "container": {"type": "MESOS", "docker": {"image": image::NAME}},
+        "container": {"type": "DOCKER", "docker": {"image": image::NAME}},
         "args": ["sleep", "3600"],
     })
 }

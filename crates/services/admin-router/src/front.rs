@@ -16,6 +16,7 @@ use runtime::Shutdown;
 use tokio::sync::watch;
 use tracing::debug;
 
+use crate::freshness::Freshness;
 use crate::shunned::Shunned;
 
 /// How long opening a connection to an upstream may take.
@@ -23,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request to a service, none of whose instances takes it, waits for other instances. A
 /// table is about 50 ms behind the cluster; a task that was just replaced answers no more.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request for a service that is not known to be there waits for news of it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -32,6 +35,8 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The handler of Admin Router's port.
 pub(crate) struct Front {
     tables: watch::Receiver<Arc<Table>>,
+    /// Of what Marathon says, where it is followed.
+    freshness: Option<Arc<Freshness>>,
     client: Client,
     timeouts: Timeouts,
     shutdown: Shutdown,
@@ -91,18 +96,35 @@ struct Undelivered {
 impl Front {
     pub(crate) fn new(
         tables: watch::Receiver<Arc<Table>>,
+        freshness: Option<Arc<Freshness>>,
         client: Client,
         answer_timeout: Duration,
         shutdown: Shutdown,
     ) -> Self {
         let timeouts = Timeouts { connect: CONNECT_TIMEOUT, response_head: Some(answer_timeout) };
-        Front { tables, client, timeouts, shutdown, shunned: Shunned::default(), turn: AtomicUsize::new(0) }
+        Front {
+            tables,
+            freshness,
+            client,
+            timeouts,
+            shutdown,
+            shunned: Shunned::default(),
+            turn: AtomicUsize::new(0),
+        }
     }
 
     async fn answer(&self, request: Request, peer: Peer) -> Response {
         let asked = Asked::of(&request);
-        let table = Arc::clone(&self.tables.borrow());
-        match asked.route(&table) {
+        let mut decision = asked.route(&self.tables.borrow());
+        if let Decision::Answer(Answer { status: 404 | 503, .. }) = decision
+            && request.uri().path().starts_with("/service/")
+            && let Some(freshness) = &self.freshness
+        {
+            // Marathon may know of the service since just now: a deployment that a client saw end is in effect.
+            freshness.renew(LOOK_AGAIN).await;
+            decision = asked.route(&self.tables.borrow());
+        }
+        match decision {
             Decision::Forward(upstream) => self.forward(&asked, request, peer, upstream).await,
             Decision::Redirect { status, location } => respond::redirect(status_of(status), &location),
             Decision::Answer(answer) => answered(answer),

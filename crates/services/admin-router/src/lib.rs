@@ -9,6 +9,7 @@
 //! or expiring tokens (one token, or none), no TLS, no cache. While Mesos or Marathon is away the last
 //! routes stay.
 
+mod freshness;
 mod front;
 mod marathon;
 mod mesos;
@@ -92,13 +93,15 @@ pub async fn serve(config: Config, listener: Listener, ctx: Ctx) {
     let routes = Arc::new(Routes::new(site(&config, &listener)));
     // A task, so that reading a large state does not hold up connections; it ends with this set.
     let mut followers = JoinSet::new();
+    let mut freshness = None;
     if let Role::Master { mesos, marathon } = config.role {
+        freshness = Some(Arc::clone(&routes.freshness));
         // Of their own: tasks, to which requests go on, must not be shown the token.
         let client = Client::new(ClientConfig::showing(&config.auth));
         let follow = follow(mesos, marathon, Arc::clone(&routes), client);
         followers.spawn(follow.in_current_span());
     }
-    let front = Front::new(routes.tables(), client, config.answer_timeout, shutdown.clone());
+    let front = Front::new(routes.tables(), freshness, client, config.answer_timeout, shutdown.clone());
     let policy =
         config.domains.iter().fold(HostPolicy::of_this_machine(), |policy, name| policy.domain(name));
     let handler = guarded(Arc::new(policy.address(config.ip)), Arc::new(front));

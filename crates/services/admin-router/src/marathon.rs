@@ -93,12 +93,17 @@ impl Marathon<'_> {
         }
     }
 
-    /// Reads the apps after each change; changes during one reading together cause the next.
+    /// Reads the apps after each change and when somebody asks; changes during one reading together cause the next.
     async fn read_after(&self, changed: &Notify, backoff: &mut Backoff) -> Result<Infallible, FollowError> {
         loop {
-            changed.notified().await;
-            let begun = Instant::now();
+            let freshness = &self.routes.freshness;
+            tokio::select! {
+                () = changed.notified() => {}
+                () = freshness.wanted() => {}
+            }
+            let (begun, ticket) = (Instant::now(), freshness.begin());
             self.routes.set_marathon(self.apps().await?);
+            freshness.done(ticket);
             backoff.reset();
             sleep_until(begun + GAP).await;
         }

@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use router_core::{App, MesosState, Site, Table};
 use tokio::sync::watch;
 
+use crate::freshness::Freshness;
+
 /// Holds the last known state and publishes a table for each change of it.
 pub(crate) struct Routes {
     site: Arc<Site>,
     known: Mutex<Known>,
     tables: watch::Sender<Arc<Table>>,
+    /// Of what Marathon says.
+    pub(crate) freshness: Arc<Freshness>,
 }
 
 /// `None` is what was never told.
@@ -24,7 +28,7 @@ impl Routes {
         let site = Arc::new(site);
         let table = Table::build(&site, None, None);
         let (tables, _) = watch::channel(Arc::new(table));
-        Routes { site, known: Mutex::default(), tables }
+        Routes { site, known: Mutex::default(), tables, freshness: Arc::new(Freshness::new()) }
     }
 
     /// The current table, and notice of each new one.

@@ -50,8 +50,8 @@ pub enum Command {
         /// Number of seconds to wait between actions
         #[arg(long, default_value_t = 1)]
         interval: u64,
-        /// The deployment ID
-        deployment_id: String,
+        /// The deployment ID; without one, all that run, until there is none
+        deployment_id: Option<String>,
     },
 }
 
@@ -66,7 +66,11 @@ pub(super) async fn run(command: Command, marathon: &Marathon) -> Result<(), Err
             marathon.delete(&path(&deployment_id), &force(true)).await?.ok().map(|_| ())
         }
         Command::Watch { max_count, interval, deployment_id } => {
-            watch(marathon, &deployment_id, max_count, Duration::from_secs(interval)).await
+            let interval = Duration::from_secs(interval);
+            match deployment_id {
+                Some(id) => watch(marathon, &id, max_count, interval).await,
+                None => watch_all(marathon, max_count, interval).await,
+            }
         }
     }
 }
@@ -135,6 +139,19 @@ fn actions(deployment: &Value) -> Vec<String> {
 fn progress(deployment: &Value) -> String {
     let number = |field: &str| deployment[field].as_u64().unwrap_or_default();
     format!("{}/{}", number("currentStep").saturating_sub(1), number("totalSteps"))
+}
+
+/// Watches the deployments that run, one after the other, until there is none. The official CLI wants an id.
+async fn watch_all(marathon: &Marathon, max_count: Option<u64>, interval: Duration) -> Result<(), Error> {
+    while let Some(deployment) = marathon.deployments().await?.first() {
+        let id = deployment["id"].as_str().unwrap_or_default().to_owned();
+        watch(marathon, &id, max_count, interval).await?;
+        if max_count.is_some() && marathon.deployments().await?.iter().any(|other| other["id"] == *id) {
+            return Err(Error::new(format!("deployment {id} still runs"))
+                .hint("`dcos marathon debug list` says what waits, and for what."));
+        }
+    }
+    Ok(())
 }
 
 /// Looks at the deployment until it has ended: a line that changes on a terminal, else the official
