@@ -14,14 +14,14 @@ use crate::apps::DCOS;
 
 /// A `dcos` in the foreground, and what it said. Killed on drop, its cluster or node ended,
 /// unless it was killed before and another goes on with it.
-struct Foreground {
+pub(crate) struct Foreground {
     child: Child,
     dir: Option<std::path::PathBuf>,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Foreground {
-    fn start(arguments: &[&str], dir: &Path) -> Foreground {
+    pub(crate) fn start(arguments: &[&str], dir: &Path) -> Foreground {
         let mut command = Command::new(DCOS);
         command.args(arguments).arg("--dir").arg(dir).env("DCOS_LOG", "off").stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -45,9 +45,9 @@ impl Foreground {
 
     /// Waits for a line that starts so.
     #[track_caller]
-    fn says(&self, start: &str) -> String {
+    pub(crate) fn says(&self, start: &str) -> String {
         let found = || self.lines().into_iter().find(|line| line.starts_with(start));
-        let line = until(Duration::from_secs(20), found);
+        let line = until(Duration::from_secs(60), found);
         line.unwrap_or_else(|| panic!("{start:?} was not said: {:#?}", self.lines()))
     }
 
@@ -60,7 +60,19 @@ impl Foreground {
         assert_eq!(ended.and_then(|status| status.code()), Some(0), "{:#?}", self.lines());
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `dcos down`, whatever it runs.
+    #[track_caller]
+    pub(crate) fn end(mut self) {
+        let dir = self.dir.take().expect("it was not killed");
+        let down = Command::new(DCOS).args(["down", "--dir"]).arg(dir).output().unwrap();
+        assert!(down.status.success(), "{down:?}");
+    }
+
+    pub(crate) fn kill(&mut self) {
         self.dir = None;
         let _ = self.child.kill();
         let _ = self.child.wait();
