@@ -1,6 +1,7 @@
 //! Every app in `examples/`, as it stands there, through the command line and through the API. Each cluster is alone in
 //! a network of its own, so that the addresses and ports in the examples are free.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -66,11 +67,24 @@ impl Lab {
         self.add("web-service/app.json");
         settled(&self.cluster, "web-service", 2);
         self.answers("web-service", "hello from web-service");
+        self.reached_by_name();
         self.add("fetch/app.json");
         settled(&self.cluster, "fetch", 1);
         self.says("fetch", "packed\nhello");
         self.remove("fetch");
         self.remove("web-service");
+    }
+
+    /// What streams both ways does so over a connection of its own when the cluster has a name.
+    fn reached_by_name(&self) {
+        let tasks = self.dcos(&["task", "list", "--quiet", "web-service"]);
+        let task = tasks.lines().next().unwrap();
+        let mut exec = self.command(&["task", "exec", "-i", task, "sh", "-c", "cat; exit 7"]);
+        exec.env("DCOS_URL", "http://dcos.localhost").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut exec = exec.spawn().unwrap();
+        exec.stdin.take().unwrap().write_all(b"over there").unwrap();
+        let output = exec.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(7), &b"over there"[..]), "{output:?}");
     }
 
     fn image(&self) {

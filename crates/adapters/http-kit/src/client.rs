@@ -10,6 +10,7 @@ use http::header::Entry;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -313,16 +314,13 @@ impl Client {
             answered = connection.try_send_request(request) => answered,
             () = deadline => return Err(fail(ErrorKind::HeadTimeout, None, None)),
         };
-        let mut response = answered.map_err(|mut error| {
+        let response = answered.map_err(|mut error| {
             let unsent = error.take_message();
             let source = error.into_error();
             fail(kind_of(&source), unsent, Some(source.into()))
         })?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let on_upgrade = hyper::upgrade::on(&mut response);
-            let mut response = response.map(|_| Body::empty());
-            response.extensions_mut().insert(on_upgrade);
-            return Ok(response);
+            return Ok(switching(response));
         }
         Ok(response.map(|incoming| {
             if incoming.is_end_stream() {
@@ -338,7 +336,8 @@ impl Client {
 /// Sends one request over a connection that the caller made, such as one under TLS or through a proxy, and returns
 /// when the head of the response is there. The connection serves nothing else and ends with the response's body.
 ///
-/// The request goes out as it is, with `http::Uri` as its target; the caller gives its `Host`. `address` only names
+/// The request's body may stream and go on while the response comes; for an upgrade see [`Client::send`]. The time for
+/// the head of the response begins when the whole request is handed over. The request goes out as it is, with `http::Uri` as its target; the caller gives its `Host`. `address` only names
 /// the server in errors.
 pub async fn send_over<S>(
     stream: S,
@@ -364,14 +363,32 @@ where
         handshake.map_err(|error| fail(ErrorKind::Connect, false, Some(error.into())))?;
     // Ends when the server closes, or when the response's body is dropped.
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             debug!(%error, "a connection ended early");
         }
     });
-    let answered = timeout(response_head, sender.send_request(request)).await;
-    let answered = answered.map_err(|_| fail(ErrorKind::HeadTimeout, true, None))?;
+    let (request, handed_over) = observed(request);
+    let deadline = async {
+        handed_over.await;
+        tokio::time::sleep(response_head).await;
+    };
+    let answered = tokio::select! {
+        answered = sender.send_request(request) => answered,
+        () = deadline => return Err(fail(ErrorKind::HeadTimeout, true, None)),
+    };
     let response = answered.map_err(|error| fail(kind_of(&error), true, Some(error.into())))?;
-    Ok(response.map(Body::incoming))
+    Ok(match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS => switching(response),
+        _ => response.map(Body::incoming),
+    })
+}
+
+/// A response after which the connection is no HTTP any more.
+fn switching(mut response: http::Response<Incoming>) -> Response {
+    let on_upgrade = hyper::upgrade::on(&mut response);
+    let mut response = response.map(|_| Body::empty());
+    response.extensions_mut().insert(on_upgrade);
+    response
 }
 
 /// How much of a download one read may take.

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::call::{Answer, Call};
 use crate::config::Config;
+use crate::connection::Connection;
 use crate::download::Download;
 use crate::error::{Error, with_causes};
 use crate::names::Names;
@@ -40,6 +41,23 @@ impl WebClient {
     /// The client's limits.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// Opens a connection to the server of `url`, by name, proxy and under TLS as it demands, for who speaks HTTP over
+    /// it in another way than by [`WebClient::send`] ([`http_kit::send_over`]).
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn connect(&self, url: &Url) -> Result<Connection, Error> {
+        let shared = &self.shared;
+        let stream = match proxy_for(&shared.config, url) {
+            None => shared.open(url, url).await?,
+            Some(proxy) => shared.open_by_proxy(url, &proxy_url(proxy, url)?).await?,
+        };
+        Ok(match url.is_https() {
+            true => Connection(Box::new(shared.secure(stream, url).await?)),
+            false => Connection(Box::new(stream)),
+        })
     }
 
     /// Sends the call, follows redirects, and returns when the head of an answer is there, of whatever status.
@@ -91,27 +109,28 @@ impl Shared {
 
     async fn ask_by_proxy(&self, call: &Call, proxy: &str) -> Result<Response, Error> {
         let url = &call.url;
-        let failed = |why: String, proxy: String| Error::Proxy { url: url.clone(), proxy, why };
-        let text = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
-        let proxy: Url = text.parse().map_err(|error| failed(format!("{error}"), "setting".into()))?;
-        if proxy.is_https() {
-            return Err(failed("only http:// proxies are supported".into(), proxy.to_string()));
-        }
-        let mut stream = self.open(&proxy, url).await?;
+        let proxy = proxy_url(proxy, url)?;
         if url.is_https() {
-            let way = tunnel(&mut stream, url, &proxy);
-            let opened = timeout(self.config.head_timeout, way).await;
-            let opened = opened.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-            opened.map_err(|why| failed(why, proxy.to_string()))?;
+            let stream = self.open_by_proxy(url, &proxy).await?;
             let request = self.request(call, url.target())?;
             let stream = self.secure(stream, url).await?;
             return self.exchange(stream, request, url).await;
         }
+        let stream = self.open(&proxy, url).await?;
         let mut request = self.request(call, &format!("http://{}{}", url.authority(), url.target()))?;
         if let Some(authorization) = proxy.authorization() {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization);
         }
         self.exchange(stream, request, url).await
+    }
+
+    /// A way through the proxy to the server of `url`.
+    async fn open_by_proxy(&self, url: &Url, proxy: &Url) -> Result<TcpStream, Error> {
+        let mut stream = self.open(proxy, url).await?;
+        let opened = timeout(self.config.head_timeout, tunnel(&mut stream, url, proxy)).await;
+        let opened = opened.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        opened.map_err(|why| Error::Proxy { url: url.clone(), proxy: proxy.to_string(), why })?;
+        Ok(stream)
     }
 
     /// A connection to the server of `to`; `about` is what the user asked for.
@@ -184,6 +203,16 @@ impl Shared {
                 Error::Closed { url: url.clone(), why }
             }
         })
+    }
+}
+
+fn proxy_url(proxy: &str, url: &Url) -> Result<Url, Error> {
+    let failed = |why: String, proxy: String| Error::Proxy { url: url.clone(), proxy, why };
+    let text = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+    let proxy: Url = text.parse().map_err(|error| failed(format!("{error}"), "setting".into()))?;
+    match proxy.is_https() {
+        true => Err(failed("only http:// proxies are supported".into(), proxy.to_string())),
+        false => Ok(proxy),
     }
 }
 

@@ -13,6 +13,7 @@
 mod call;
 mod client;
 mod config;
+mod connection;
 mod download;
 mod error;
 mod names;
@@ -23,6 +24,7 @@ mod url;
 pub use call::{Answer, Call};
 pub use client::WebClient;
 pub use config::Config;
+pub use connection::Connection;
 pub use download::Download;
 pub use error::Error;
 pub use url::{ParseUrlError, Url};

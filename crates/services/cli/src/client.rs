@@ -180,11 +180,10 @@ impl Client {
     }
 
     async fn send_web(&self, client: &WebClient, url: &Url, request: Request) -> Result<Response, Error> {
-        let (head, body) = request.into_parts();
-        if !body.is_in_memory() {
-            return Err(Error::new("this command cannot send a stream to a cluster by a name or over https")
-                .hint("Use the cluster's address: `dcos cluster setup http://<ip>`."));
+        if !request.body().is_in_memory() || request.headers().contains_key(header::UPGRADE) {
+            return self.stream_web(client, url, request).await;
         }
+        let (head, body) = request.into_parts();
         let body = body.read(LIMIT).await.expect("it is in memory, and shorter than a command line");
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let url = url.join(path).map_err(|error| Error::new(error.to_string()))?;
@@ -211,6 +210,21 @@ impl Client {
             }
         });
         Ok(response)
+    }
+
+    /// What goes on while the answer comes has a connection of its own, and no redirects.
+    async fn stream_web(&self, client: &WebClient, url: &Url, request: Request) -> Result<Response, Error> {
+        let connection = client.connect(url).await.map_err(|error| {
+            let reason = error.to_string();
+            self.unreachable(reason.strip_prefix(&format!("{url}: ")).unwrap_or(&reason))
+        })?;
+        // Only for the error's text, of which the cause alone is shown.
+        let somewhere = Address::Tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), url.port()));
+        let sent = http_kit::send_over(connection, &somewhere, request, self.timeout).await;
+        sent.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(chain);
+            self.unreachable(&cause.unwrap_or_else(|| "no answer in time".to_owned()))
+        })
     }
 
     fn unreachable(&self, reason: &str) -> Error {
