@@ -183,6 +183,22 @@ fn nodes_end_with_a_clean_line() {
     }
 }
 
+/// What a process was just starting when it died has its locks for a moment, and no name in the kernel's table.
+#[test]
+fn down_waits_for_a_lock_whose_holder_is_dead() {
+    let (dirs, subnet) = (dirs(), own_subnet());
+    let mut run = Foreground::start(&["master", "--ip", &node(&subnet, 1)], dirs.path());
+    run.says("READY ");
+    run.kill();
+    // flock has the lock and dies, its child keeps the file open.
+    let line = "exec 9>lock; flock 9; sleep 0.7 >/dev/null 2>&1 &";
+    let held = Command::new("sh").args(["-c", line]).current_dir(dirs.path()).status().unwrap();
+    assert!(held.success());
+    let down = Command::new(DCOS).args(["down", "--dir"]).arg(dirs.path()).output().unwrap();
+    assert!(down.status.success(), "{down:?}");
+    assert!(!dirs.path().join("master").exists());
+}
+
 /// Whoever adds agents to a cluster whose first one has all of the machine is told so.
 #[test]
 fn agents_that_offer_too_much_are_named() {

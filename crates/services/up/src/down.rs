@@ -12,6 +12,11 @@ use crate::{Error, Parts, console, node};
 /// How long a cluster that runs has to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the directory may be locked without a process to be told.
+const NAMELESS: Duration = Duration::from_secs(2);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Ends the cluster or node of the directory `dir` for good, whether it runs or not: stops it, ends
 /// its tasks, and removes its state. Where there is none, there is nothing to end.
 ///
@@ -55,10 +60,17 @@ fn remove(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<
 /// Takes the lock of the directory, after telling the process that has it to stop.
 async fn stop(dir: &Path) -> Result<host::FileLock, Error> {
     let mut told: Option<ProcessIdentity> = None;
-    let deadline = Instant::now() + STOP_TIMEOUT;
+    let began = Instant::now();
+    let deadline = began + STOP_TIMEOUT;
+    let nameless = |was_told| if was_told { deadline } else { began + NAMELESS };
     loop {
         let owner = match cluster::lock(dir) {
             Err(Error::Locked { owner: Some(owner), .. }) => owner,
+            // It died between the two questions, or what it was just starting still has the lock.
+            Err(Error::Locked { owner: None, .. }) if Instant::now() < nameless(told.is_some()) => {
+                sleep(PAUSE).await;
+                continue;
+            }
             taken_or_failed => return taken_or_failed,
         };
         let identity = ProcessIdentity::of(owner);
@@ -70,6 +82,6 @@ async fn stop(dir: &Path) -> Result<host::FileLock, Error> {
             let seconds = STOP_TIMEOUT.as_secs();
             return Err(Error::DoesNotEnd { dir: dir.to_owned(), pid: owner, seconds });
         }
-        sleep(Duration::from_millis(20)).await;
+        sleep(PAUSE).await;
     }
 }
