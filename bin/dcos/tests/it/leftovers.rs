@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use testkit::{Process, in_own_network, request, running, until};
 
 use crate::apps::is_root;
-use crate::nodes::Foreground;
+use crate::nodes::{Foreground, down};
 use crate::traces::Traces;
 
 const MASTER: &str = "127.0.0.1";
@@ -242,6 +242,35 @@ fn nothing_is_left_of_image_tasks_whose_agent_is_killed_at_random() {
     });
     eprintln!("DCOS_TEST_SEED={seed}");
     in_own_network(|| scenario(&Extent::chosen(), &mut Rng::seeded(seed)));
+}
+
+/// Whoever ends a node whose agent is dead has no agent that clears away.
+#[test]
+fn nothing_is_left_of_image_tasks_whose_dead_agent_is_ended() {
+    if !is_root("images") {
+        return;
+    }
+    in_own_network(|| {
+        let given = Given::make();
+        let mut nodes = Nodes::start();
+        let mut traces = Traces::of_agent(&nodes.agent_dir());
+        for id in LASTING {
+            create(&nodes, &given.app(id, "exec sleep 3600", 4));
+        }
+        wait_for("one of each app runs", || {
+            let counts: Vec<usize> = LASTING.iter().map(|id| nodes.running(id).len()).collect();
+            counts.contains(&0).then(|| format!("{counts:?}"))
+        });
+        // Some of the others are still being started.
+        nodes.agent.kill();
+        traces.look();
+        assert_ne!(traces.networks(), 0);
+        let Nodes { dirs, master, agent } = nodes;
+        drop(agent);
+        down(&dirs.path().join("agent"));
+        master.end();
+        assert_eq!(traces.left_after_down(), Vec::<String>::new());
+    });
 }
 
 fn scenario(extent: &Extent, random: &mut Rng) {

@@ -67,9 +67,7 @@ impl Foreground {
     /// `dcos down`, whatever it runs.
     #[track_caller]
     pub(crate) fn end(mut self) {
-        let dir = self.dir.take().expect("it was not killed");
-        let down = Command::new(DCOS).args(["down", "--dir"]).arg(dir).output().unwrap();
-        assert!(down.status.success(), "{down:?}");
+        down(&self.dir.take().expect("it was not killed"));
     }
 
     pub(crate) fn kill(&mut self) {
@@ -87,6 +85,13 @@ impl Drop for Foreground {
             let _ = Command::new(DCOS).args(["down", "--dir"]).arg(dir).output();
         }
     }
+}
+
+/// `dcos down` of a directory.
+#[track_caller]
+pub(crate) fn down(dir: &Path) {
+    let down = Command::new(DCOS).args(["down", "--dir"]).arg(dir).output().unwrap();
+    assert!(down.status.success(), "{down:?}");
 }
 
 /// An address of a subnet of this test's own.
@@ -194,8 +199,7 @@ fn down_waits_for_a_lock_whose_holder_is_dead() {
     let line = "exec 9>lock; flock 9; sleep 0.7 >/dev/null 2>&1 &";
     let held = Command::new("sh").args(["-c", line]).current_dir(dirs.path()).status().unwrap();
     assert!(held.success());
-    let down = Command::new(DCOS).args(["down", "--dir"]).arg(dirs.path()).output().unwrap();
-    assert!(down.status.success(), "{down:?}");
+    down(dirs.path());
     assert!(!dirs.path().join("master").exists());
 }
 
