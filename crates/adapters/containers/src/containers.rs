@@ -12,13 +12,13 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
 
 use crate::cgroup::{Group, GroupError, Hierarchy};
-use crate::helper;
+use crate::helper::{self, Helper};
 use crate::init::{Plan, Request};
 use crate::plain;
 use crate::probe::{self, Missing, Probe};
 use crate::process::{self, Exit, ProcessIdentity};
 use crate::record::Record;
-use crate::removal::remove_all;
+use crate::removal::remove_tree;
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::tree::container_marker;
 use crate::usage::Usage;
@@ -207,10 +207,11 @@ pub struct Containers {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    pub(crate) helper: Helper,
     hierarchies: Vec<Hierarchy>,
     missing: Vec<Missing>,
     /// Bounds the helpers at work, and with them the threads they are waited on.
-    pub(crate) launches: Semaphore,
+    pub(crate) launches: Arc<Semaphore>,
     waits: Waits,
 }
 
@@ -224,9 +225,8 @@ impl Containers {
         if config.cgroup_root.as_os_str().is_empty() || !config.cgroup_root.components().all(plain) {
             return Err(SetUpError::CgroupRoot(config.cgroup_root));
         }
-        if config.helper.is_empty() {
-            return Err(SetUpError::Helper);
-        }
+        let helper = Helper::new(&config.helper, config.isolation == Isolation::Full);
+        let helper = helper.ok_or(SetUpError::Helper)?;
         let (probe, hierarchies) = match config.isolation {
             Isolation::Full => probe::look(&config.cgroup_root),
             Isolation::Plain => (Probe { isolation: Isolation::Plain, missing: Vec::new() }, Vec::new()),
@@ -237,9 +237,9 @@ impl Containers {
         use std::os::unix::fs::DirBuilderExt;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.runtime_dir);
         made.map_err(|source| SetUpError::RuntimeDir { path: config.runtime_dir.clone(), source })?;
-        let launches = Semaphore::new(PARALLEL_LAUNCHES);
+        let launches = Arc::new(Semaphore::new(PARALLEL_LAUNCHES));
         let waits = Waits::default();
-        let shared = Shared { config, hierarchies, missing: probe.missing, launches, waits };
+        let shared = Shared { config, helper, hierarchies, missing: probe.missing, launches, waits };
         Ok(Containers { shared: Arc::new(shared) })
     }
 
@@ -271,10 +271,15 @@ impl Containers {
         if spec.root.is_some() && self.shared.config.isolation == Isolation::Plain {
             return Err(LaunchError::RootNeedsIsolation);
         }
-        let permit = self.shared.launches.acquire().await.map_err(|_| LaunchError::Cancelled)?;
         let shared = Arc::clone(&self.shared);
-        let launched = tokio::task::spawn_blocking(move || shared.launch(spec, prepare)).await;
-        drop(permit);
+        let permit = Arc::clone(&self.shared.launches).acquire_owned().await;
+        let permit = permit.map_err(|_| LaunchError::Cancelled)?;
+        let launch = move || {
+            // Held until it is done, also if nobody waits for that any more.
+            let _permit = permit;
+            shared.launch(spec, prepare)
+        };
+        let launched = tokio::task::spawn_blocking(launch).await;
         match launched.unwrap_or(Err(LaunchError::Cancelled)) {
             Ok(process) => Ok(Launched { process }),
             Err(error @ LaunchError::Exists(_)) => Err(error),
@@ -475,7 +480,7 @@ impl Shared {
             Err(source) => return Err(LaunchError::RuntimeDir { path, source }),
         }
         // The helper starts up while the groups are made.
-        let helper = helper::Running::spawn(&self.config.helper)?;
+        let helper = helper::Running::spawn(&self.helper)?;
         let group = self.group(id.as_str());
         group.make()?;
         group.limit(&spec.limits)?;
@@ -519,10 +524,10 @@ impl Shared {
             Err(source) => return Err(failed("remove the cgroups", source)),
         }
         if let Some(written) = self.read_record(id.as_str()).and_then(|record| record.upper_dir) {
-            remove_all(&written).map_err(|source| failed("remove the written files", source))?;
+            remove_tree(&written).map_err(|source| failed("remove the written files", source))?;
         }
         // Last: it says where the rest is.
-        remove_all(&self.config.runtime_dir.join(id.as_str()))
+        remove_tree(&self.config.runtime_dir.join(id.as_str()))
             .map_err(|source| failed("remove the runtime directory", source))?;
         Ok(None)
     }

@@ -2,15 +2,19 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::CWD;
+use rustix::mount::OpenTreeFlags;
 use rustix::process::{Pid, WaitOptions};
 
 use crate::channel;
+use crate::clone::add_mount_attributes;
 use crate::containers::LaunchError;
 use crate::init::{Failure, Report, Request};
 use crate::process::ProcessIdentity;
@@ -19,6 +23,44 @@ use crate::process::ProcessIdentity;
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// What a process list shows as the name of [`OWN_PROGRAM`].
 pub const OWN_NAME: &str = "dcos";
+
+/// The command that runs the helper.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    name: OsString,
+    arguments: Vec<OsString>,
+    program: PathBuf,
+    /// What `program` names.
+    _file: Option<OwnedFd>,
+}
+
+impl Helper {
+    /// With `closed` the program is executed from a read-only mount of its own. A container gets to execute
+    /// `/proc/self/exe` in the helper's place, by a link or by the first line of a script, and then to open
+    /// that file: it must not be the host's, which its root could write to.
+    ///
+    /// `None` if the command is empty.
+    pub(crate) fn new(command: &[OsString], closed: bool) -> Option<Helper> {
+        let (program, arguments) = command.split_first()?;
+        let name = if program == OWN_PROGRAM { OWN_NAME.into() } else { program.clone() };
+        // Not possible before Linux 5.12, which has no roots of their own either, nor for a program on no
+        // mount of this namespace.
+        let file = if closed { read_only_copy(Path::new(program)).ok() } else { None };
+        let program = match &file {
+            Some(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
+            None => program.into(),
+        };
+        Some(Helper { name, arguments: arguments.to_vec(), program, _file: file })
+    }
+}
+
+/// A file in a read-only mount of its own.
+fn read_only_copy(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let file = rustix::mount::open_tree(CWD, path, flags)?;
+    add_mount_attributes(file.as_fd(), libc::MOUNT_ATTR_RDONLY, false)?;
+    Ok(file)
+}
 
 /// A helper that was spawned and waits for its request. Killed and reaped when dropped.
 pub(crate) struct Running {
@@ -34,16 +76,12 @@ pub(crate) struct Done {
 }
 
 impl Running {
-    pub(crate) fn spawn(command: &[OsString]) -> Result<Running, LaunchError> {
-        let (program, arguments) = command.split_first().ok_or(LaunchError::Cancelled)?;
+    pub(crate) fn spawn(helper: &Helper) -> Result<Running, LaunchError> {
         let failed = |source| LaunchError::Helper { attempt: "start", source };
         let (channel, theirs) = UnixStream::pair().map_err(failed)?;
-        let mut helper = Command::new(program);
-        if program == OWN_PROGRAM {
-            helper.arg0(OWN_NAME);
-        }
-        let child = helper
-            .args(arguments)
+        let child = Command::new(&helper.program)
+            .arg0(&helper.name)
+            .args(&helper.arguments)
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())

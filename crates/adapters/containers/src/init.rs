@@ -198,7 +198,7 @@ impl Birth<'_> {
         match cloned.attempt(|| "clone into new namespaces".into())? {
             Cloned::Child => {
                 let Link { gate: (gate, gate_write), errors: (errors_read, errors) } = link;
-                drop((gate_write, errors_read));
+                drop((gate_write, errors_read, birthplace));
                 match become_it(Gate(gate)) {
                     Ok(never) => match never {},
                     Err(failure) => give_up(&errors, &failure),

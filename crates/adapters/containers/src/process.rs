@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
@@ -98,6 +100,14 @@ fn take(pidfd: &OwnedFd, more: WaitIdOptions) -> Exit {
         Ok(Some(status)) => status.terminating_signal().map_or(Exit::Unknown, Exit::Signal),
         Ok(None) | Err(_) => Exit::Unknown,
     }
+}
+
+/// Blocks until the process behind `pidfd` has ended, or for that long.
+pub(crate) fn wait(pidfd: &OwnedFd, at_most: Duration) {
+    let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
+    // A time that is too long for the kernel is as good as none; a signal may cut it short.
+    let at_most = at_most.try_into().ok();
+    let _ = rustix::event::poll(&mut ended, at_most.as_ref());
 }
 
 /// The kernel's id of this boot.

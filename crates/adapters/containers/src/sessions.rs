@@ -23,7 +23,8 @@ use crate::tree::{SESSION_ID_VARIABLE, session_mark};
 impl Containers {
     /// Starts one more process in the namespaces, groups, root and confinement of a running container. It
     /// ends with its container, or by [`Containers::end_session`], which is also to be called after it ended by
-    /// itself, and when this future was dropped.
+    /// itself. If this future is dropped nothing is left, unless it was done just then: that is for
+    /// [`Containers::end_session`], too.
     pub async fn enter(&self, spec: EnterSpec) -> Result<Entered, EnterError> {
         if !ContainerSpec::id_is_valid(&spec.session_id) {
             return Err(EnterError::Id(spec.session_id));
@@ -32,22 +33,31 @@ impl Containers {
             return Err(EnterError::NotRunning(spec.container_id));
         }
         let has_terminal = spec.terminal.is_some();
-        let permit = self.shared.launches.acquire().await.map_err(|_| LaunchError::Cancelled)?;
         let shared = Arc::clone(&self.shared);
+        let permit = Arc::clone(&self.shared.launches).acquire_owned().await;
+        let permit = permit.map_err(|_| LaunchError::Cancelled)?;
         let runtime = tokio::runtime::Handle::current();
-        let entered = tokio::task::spawn_blocking(move || {
-            let done = shared.enter(spec)?;
-            // Here, so that it is reaped also if nobody waits for this result any more: the container's init
-            // could not end before its zombies are gone.
-            let (told, exit) = oneshot::channel();
-            runtime.spawn(reap(done.process.clone(), told));
-            Ok::<_, EnterError>((done, exit))
+        let (answer, entered) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let (container_id, session_id) = (spec.container_id.clone(), spec.session_id.clone());
+            let done = shared.enter(spec).and_then(|Done { process, streams }| {
+                // Here, so that it is reaped also if nobody waits for this result any more: the container's
+                // init could not end before its zombies are gone.
+                let (told, exit) = oneshot::channel();
+                runtime.spawn(reap(process.clone(), told));
+                let _registers = runtime.enter();
+                let streams = understand(streams, has_terminal).map_err(EnterError::Streams);
+                streams.map(|streams| Entered { process, streams, exit }).inspect_err(|_| {
+                    shared.abandon(&container_id, &session_id);
+                })
+            });
+            drop(permit);
+            if let Err(Ok(_)) = answer.send(done) {
+                // Whoever asked is gone, and may have ended what had not begun yet.
+                shared.abandon(&container_id, &session_id);
+            }
         });
-        let entered = entered.await.unwrap_or(Err(EnterError::Helper(LaunchError::Cancelled)));
-        drop(permit);
-        let (Done { process, streams }, exit) = entered?;
-        let streams = understand(streams, has_terminal).map_err(EnterError::Streams)?;
-        Ok(Entered { process, streams, exit })
+        entered.await.unwrap_or(Err(EnterError::Helper(LaunchError::Cancelled)))
     }
 
     /// Ends a session and all that it started, and forgets it. Needs nothing but the ids, and no error if
@@ -68,7 +78,7 @@ impl Containers {
         };
         let path = self.shared.session_file(container_id, session_id);
         if let Some(process) = read_identity(&path) {
-            let marker = format!("{SESSION_ID_VARIABLE}={}", session_mark(container_id.as_str(), session_id));
+            let marker = marker(container_id, session_id);
             let leader = process.clone();
             let stopped = tokio::task::spawn_blocking(move || plain::end_members(&leader, &marker, timeout));
             stopped.await.map_err(|_| DestroyError::Cancelled)?;
@@ -148,6 +158,11 @@ fn understand(streams: Vec<OwnedFd>, has_terminal: bool) -> io::Result<Streams> 
     })
 }
 
+/// What all processes of a session are found by.
+fn marker(container_id: &ContainerId, session_id: &str) -> String {
+    format!("{SESSION_ID_VARIABLE}={}", session_mark(container_id.as_str(), session_id))
+}
+
 fn read_identity(path: &Path) -> Option<ProcessIdentity> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
@@ -167,12 +182,27 @@ impl Shared {
         let record = self.read_record(id.as_str());
         let (Some(init), Some(record)) = (running, record) else { return Err(EnterError::NotRunning(id)) };
         let state_file = self.claim(&spec)?;
-        let done = self.start_session(spec, init, record, state_file.clone());
-        if done.is_err() {
-            // What is left of it if this fails is an empty record.
-            let _ = fs::remove_file(&state_file);
+        let session_id = spec.session_id.clone();
+        let done = self.start_session(spec, init, record, state_file);
+        done.inspect_err(|_| self.abandon(&id, &session_id))
+    }
+
+    /// Ends and forgets a session that was begun. It may be of an end of its own that the helper did not hear
+    /// of: a container can stop whoever enters it.
+    fn abandon(&self, container_id: &ContainerId, session_id: &str) {
+        let state_file = self.session_file(container_id, session_id);
+        if let Some(process) = read_identity(&state_file) {
+            let timeout = self.config.destroy_timeout;
+            plain::end_members(&process, &marker(container_id, session_id), timeout);
+            // Not left to the container's end: its init has to wait until this one is reaped.
+            if let Ok(Some(pidfd)) = process.open() {
+                let _ = process::kill(&pidfd);
+                process::wait(&pidfd, timeout);
+                process::reap(&pidfd);
+            }
         }
-        done
+        // What is left of it if this fails is a record of nothing.
+        let _ = fs::remove_file(state_file);
     }
 
     /// Makes the session's file, which nobody else can have then.
@@ -208,7 +238,7 @@ impl Shared {
         record: Record,
         state_file: PathBuf,
     ) -> Result<Done, EnterError> {
-        let helper = helper::Running::spawn(&self.config.helper)?;
+        let helper = helper::Running::spawn(&self.helper)?;
         let isolation = self.config.isolation;
         let group = self.group(spec.container_id.as_str());
         debug_assert!(isolation == Isolation::Full || record.upper_dir.is_none());

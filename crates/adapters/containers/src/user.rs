@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The most of a user database that is read.
 const DATABASE_LIMIT: u64 = 4 << 20;
+/// The most groups that are found of a user; the kernel takes no more (`NGROUPS_MAX`).
+const GROUPS_LIMIT: usize = 65_536;
 
 /// A user that a process can become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +61,10 @@ impl User {
             find(&read(root, "etc/passwd")?, &read(root, "etc/group")?, name)?
         };
         if let Some(group) = group.filter(|group| !group.is_empty()) {
-            user.gid = match group.parse() {
-                Ok(gid) => gid,
-                Err(_) if group == "root" => 0,
-                Err(_) => find_group(&read(root, "etc/group")?, group)
+            user.gid = match id(group) {
+                Some(gid) => gid,
+                None if group == "root" => 0,
+                None => find_group(&read(root, "etc/group")?, group)
                     .ok_or_else(|| UserError::UnknownGroup(group.to_owned()))?,
             };
             user.groups = vec![user.gid];
@@ -91,18 +93,23 @@ fn read(root: &Path, file: &str) -> Result<String, UserError> {
     }
 }
 
+/// A user's or group's number. The highest one is none: to the kernel it means that nothing changes.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
 fn find_group(group: &str, name: &str) -> Option<u32> {
     group.lines().find_map(|line| {
         let mut fields = line.split(':');
-        if fields.next() == Some(name) { fields.nth(1)?.parse().ok() } else { None }
+        if fields.next() == Some(name) { fields.nth(1).and_then(id) } else { None }
     })
 }
 
 fn find(passwd: &str, group: &str, name: &str) -> Result<User, UserError> {
-    let number = name.parse::<u32>().ok();
+    let number = id(name);
     let entry = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
-        let (login, uid, gid) = (fields.next()?, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (login, uid, gid) = (fields.next()?, fields.nth(1).and_then(id)?, fields.next().and_then(id)?);
         let home = fields.nth(1)?;
         (login == name || Some(uid) == number).then(|| (login, uid, gid, PathBuf::from(home)))
     });
@@ -114,9 +121,9 @@ fn find(passwd: &str, group: &str, name: &str) -> Result<User, UserError> {
     let mut groups = vec![gid];
     for line in group.lines() {
         let mut fields = line.split(':');
-        let Some(id) = fields.nth(2).and_then(|id| id.parse::<u32>().ok()) else { continue };
+        let Some(id) = fields.nth(2).and_then(id) else { continue };
         let member = fields.next().is_some_and(|members| members.split(',').any(|member| member == login));
-        if member && !groups.contains(&id) {
+        if member && groups.len() < GROUPS_LIMIT && !groups.contains(&id) {
             groups.push(id);
         }
     }
@@ -169,5 +176,6 @@ mod tests {
         check("", None);
         check("broken", None);
         check("-1", None);
+        check("4294967295", None);
     }
 }

@@ -96,8 +96,7 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
         user = found.as_ref();
         prepared.give_output_to(user)?;
     }
-    let directory = &spec.working_directory;
-    rustix::process::chdir(directory).attempt(|| format!("enter {}", directory.display()))?;
+    enter_directory(&spec.working_directory)?;
     confine(&Confinement::of(spec), user, full)?;
     close_all_on_exec().attempt(|| "close descriptors".into())?;
     let mut command = Command::new(prepared.program.path());
@@ -107,6 +106,19 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
     command.env_clear().env(CONTAINER_ID_VARIABLE, spec.container_id.as_str());
     command.envs(spec.env.iter().map(|(name, value)| (name, value)));
     Ok(command)
+}
+
+/// Makes `directory` the working directory. It may be an image's, and lead to what this process has open, which
+/// must not be outside of the container's root: from there everything of the host is to be reached.
+pub(super) fn enter_directory(directory: &Path) -> Result<(), Failure> {
+    let what = || format!("enter {}", directory.display());
+    rustix::process::chdir(directory).attempt(what)?;
+    let path = rustix::process::getcwd(Vec::new()).attempt(what)?;
+    // The kernel tells those outside by what it puts before the path.
+    if !path.as_bytes().starts_with(b"/") {
+        return Err(Failure::new(what(), "it is outside of the container"));
+    }
+    Ok(())
 }
 
 /// Out of the agent's session, group, and signal dispositions: neither its terminal's signals nor its end

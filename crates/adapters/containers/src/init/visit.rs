@@ -14,7 +14,7 @@ use rustix::process::DumpableBehavior;
 use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType;
 
-use super::child::{enter_group, find_user};
+use super::child::{enter_directory, enter_group, find_user};
 use super::confine::confine;
 use super::{Attempt, Failure, Gate, Report, Visit};
 use crate::channel;
@@ -73,8 +73,13 @@ fn enter(visit: &Visit, prepared: &Prepared, channel: &UnixStream) -> Result<Com
         // Nobody in the container gets to look into this process before it is one of the container's own.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .attempt(|| "shut the process".into())?;
+        let hosts = root_directory()?;
         rustix::thread::move_into_thread_name_spaces(init.as_fd(), namespaces(visit))
             .attempt(|| "enter the container's namespaces".into())?;
+        // The init makes the container's root where the host's is, and leaves that when it is done.
+        if record.upper_dir.is_some() && root_directory()? == hosts {
+            return Err(Failure::new("enter the container's root", "it is not made yet"));
+        }
     }
     let user = find_user(spec.user.as_deref())?;
     match spec.terminal {
@@ -92,7 +97,7 @@ fn enter(visit: &Visit, prepared: &Prepared, channel: &UnixStream) -> Result<Com
         }
     }
     let directory = spec.working_directory.as_ref().unwrap_or(&record.working_directory);
-    rustix::process::chdir(directory).attempt(|| format!("enter {}", directory.display()))?;
+    enter_directory(directory)?;
     confine(&record.confinement, user.as_ref(), visit.isolation == Isolation::Full)?;
     close_all_on_exec().attempt(|| "close descriptors".into())?;
     let mut command = Command::new(&spec.program);
@@ -108,6 +113,12 @@ fn enter(visit: &Visit, prepared: &Prepared, channel: &UnixStream) -> Result<Com
     command.env(CONTAINER_ID_VARIABLE, container_id);
     command.env(SESSION_ID_VARIABLE, session_mark(container_id, &spec.session_id));
     Ok(command)
+}
+
+/// What tells the root directory of this process from others.
+fn root_directory() -> Result<(u64, u64), Failure> {
+    let stat = rustix::fs::stat("/").attempt(|| "look at the root directory".into())?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// All of the container's own but the pid namespace, which the maker entered. The root comes with the mounts.

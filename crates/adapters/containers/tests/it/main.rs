@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod confined;
+mod escape;
 mod full;
 mod hostile;
 mod image;
