@@ -115,13 +115,11 @@ fn remove(run: &Path) {
 
 /// Whether it is gone.
 fn remove_all(path: &Path) -> bool {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "cannot remove what is over");
-            false
-        }
-        _ => true,
-    }
+    // A task has made its sandbox as deep as it liked.
+    let removed = containers::remove_tree(path).inspect_err(|error| {
+        tracing::warn!(path = %path.display(), %error, "cannot remove what is over");
+    });
+    removed.is_ok()
 }
 
 #[cfg(test)]

@@ -80,12 +80,7 @@ async fn give_back(dir: &Path) -> Result<(), Error> {
     let work = move || {
         netlink::retire_agent(&host::SubnetLeases::of_host(), &agent).map_err(Error::Networks)?;
         for path in [networks, roots] {
-            match fs::remove_dir_all(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::Directory { path, source });
-                }
-                _ => {}
-            }
+            containers::remove_tree(&path).map_err(|source| Error::Directory { path, source })?;
         }
         Ok(())
     };

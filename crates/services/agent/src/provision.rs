@@ -281,7 +281,7 @@ impl Provider {
             tracing::error!(%container_id, error = with_causes(&error), "a container's image is still held");
         }
         // The last, because it is what the rest is found by.
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(private)).await;
+        let removed = tokio::task::spawn_blocking(move || containers::remove_tree(&private)).await;
         if let Ok(Err(error)) = removed {
             tracing::error!(%container_id, %error, "a container's directory is left");
         }
