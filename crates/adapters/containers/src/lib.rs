@@ -18,7 +18,8 @@
 //! - A root of its own ([`RootFs`]): an image's layers stacked by overlayfs, `/proc` and `/sys` as docker
 //!   shows them, a `/dev` with the devices that every container has.
 //!
-//! Roots of their own need Linux 5.12. The init makes all mounts itself, in its own namespace, so the kernel removes them with its last process.
+//! Roots of their own need Linux 5.12. The init makes all mounts itself, in its own namespace, so the kernel
+//! removes them with its last process.
 //! [`OWN_PROGRAM`] runs inside any root, whatever is in it, by the descriptor of this program's file.
 //!
 //! [`Containers::enter`] starts one more process in a container, by the same helper: a session, with a
@@ -46,8 +47,10 @@
 //! # Invariants
 //! - After [`Containers::destroy`] no process, mount, cgroup, namespace or file of the container is left, nor
 //!   what it wrote to its root.
-//! - No symbolic link of an image or a volume leads a mount out of the container's root.
-//! - It needs the container's id alone: no record of containers is kept in memory.
+//!   It needs the container's id alone: no record of containers is kept in memory.
+//! - No symbolic link of an image or a volume leads a mount or a working directory out of the container's root.
+//! - Helpers run from a read-only mount of this program's file, and hold nothing of the host open that a
+//!   container could get through `/proc`.
 //! - A container whose init was not recorded on disk has never run.
 
 mod capability;
