@@ -70,6 +70,8 @@ pub enum Refusal {
     Nul,
     /// Its name is longer than this many bytes.
     LongName(usize),
+    /// It is a link to a name of more than this many bytes.
+    LongLink(usize),
     /// Its name has more than this many components.
     Deep(usize),
     /// A directory in its name is a link out of the directory that is extracted into.
@@ -104,6 +106,7 @@ impl fmt::Display for Refusal {
             Refusal::NoName => f.write_str("has no file name"),
             Refusal::Nul => f.write_str("has a zero byte in its name"),
             Refusal::LongName(most) => write!(f, "has a name of more than {most} bytes"),
+            Refusal::LongLink(most) => write!(f, "is a link to a name of more than {most} bytes"),
             Refusal::Deep(most) => write!(f, "is more than {most} directories deep"),
             Refusal::ParentLeadsOut => {
                 f.write_str("lies behind a symbolic link that leads out of the target directory")

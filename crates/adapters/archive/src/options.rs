@@ -5,7 +5,8 @@
 pub struct Limits {
     /// Bytes of contents that are written, over all files. Holes of sparse files are not written.
     pub bytes: u64,
-    /// Entries: files, directories, links, headers that describe other headers.
+    /// Entries: files, directories, links, headers that describe other headers; and as many
+    /// directories that only the names of others speak of.
     pub entries: u64,
 }
 
@@ -71,7 +72,7 @@ impl Options {
 pub struct Unpacked {
     /// Bytes of contents written.
     pub bytes: u64,
-    /// Entries read.
+    /// Entries read, and directories made because names lie below them.
     pub entries: u64,
     /// The layer hides everything below it (`.wh..wh..opq` at its top). Overlayfs does not look at
     /// that attribute on a layer's own top: whoever mounts must leave out the layers below.

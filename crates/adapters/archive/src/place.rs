@@ -12,8 +12,8 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::name::Name;
-use crate::options::Options;
+use crate::name::{NAME_DEPTH, Name};
+use crate::options::{Limits, Options};
 use crate::replace;
 use crate::tree::Tree;
 
@@ -33,7 +33,8 @@ impl Place {
     pub fn find(into: &Path, name: &OsStr, options: &Options) -> Result<Place, Error> {
         let mut checked = Name::default();
         checked.set(name.as_bytes()).map_err(|refusal| Error::refused(name.as_bytes(), refusal))?;
-        let directory = Tree::open(into, *options)?.parent(&checked)?;
+        let limits = Limits { bytes: 0, entries: NAME_DEPTH as u64 };
+        let directory = Tree::open(into, Options { limits, ..*options })?.parent(&checked)?;
         let directory = match Rc::try_unwrap(directory) {
             Ok(directory) => Ok(directory.fd),
             Err(shared) => shared.fd.try_clone(),
@@ -100,7 +101,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Limits;
     use std::fs;
     use std::io::Write;
 

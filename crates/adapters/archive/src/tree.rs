@@ -45,6 +45,8 @@ pub(crate) struct Tree {
     replaced: bool,
     opaque: bool,
     written: u64,
+    /// Directories made that no entry describes, or not yet.
+    implied: u64,
 }
 
 /// An open directory.
@@ -84,12 +86,18 @@ impl Tree {
             replaced: false,
             opaque: false,
             written: 0,
+            implied: 0,
         })
     }
 
     /// Bytes of contents written so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Directories made so far because a name lies below them.
+    pub(crate) fn implied(&self) -> u64 {
+        self.implied
     }
 
     /// Makes a directory, or gives one that is there what the archive says of it.
@@ -418,6 +426,12 @@ impl Tree {
         // The depth of this recursion is bounded by the check of the name.
         let (above, last) = split(directory);
         let parent = self.find_or_make(above, entry)?;
+        // One entry can have hundreds of directories in its name.
+        let limit = self.options.limits.entries;
+        self.implied += 1;
+        if self.implied > limit {
+            return Err(Error::TooMany { limit });
+        }
         let make = || rustix::fs::mkdirat(&parent.fd, last, Mode::from_raw_mode(IMPLIED_MODE));
         let mut made = make();
         let hidden = made == Err(Errno::EXIST)

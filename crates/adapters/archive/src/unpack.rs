@@ -47,7 +47,7 @@ pub fn unpack_tar<R: Read>(source: R, into: &Path, options: &Options) -> Result<
             }
         }
     }
-    let (bytes, entries) = (tree.written(), reader.entries());
+    let (bytes, entries) = (tree.written(), reader.entries() + tree.implied());
     Ok(Unpacked { bytes, entries, opaque: tree.finish()? })
 }
 

@@ -81,7 +81,8 @@ pub fn unpack_zip<R: Read + Seek>(source: R, into: &Path, options: &Options) -> 
         }
         tree.close(name.bytes(), file, &meta)?;
     }
-    Ok(Unpacked { bytes: tree.written(), entries: count, opaque: tree.finish()? })
+    let (bytes, entries) = (tree.written(), count + tree.implied());
+    Ok(Unpacked { bytes, entries, opaque: tree.finish()? })
 }
 
 /// How the contents of an entry are packed.

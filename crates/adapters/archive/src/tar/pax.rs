@@ -1,5 +1,8 @@
 //! PAX extended headers: records `<length> <key>=<value>\n` that overrule fields of a header.
 
+/// The most extended attributes of one entry.
+const ATTRIBUTES: usize = 100;
+
 /// What extended headers said, those of one entry or those of all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pax {
@@ -12,6 +15,8 @@ pub(crate) struct Pax {
     pub(crate) time: Option<(i64, u32)>,
     pub(crate) attributes: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) sparse: Sparse,
+    /// Bytes of the headers that were read.
+    bytes: usize,
 }
 
 /// GNU's fields for files with holes, in its three versions 0.0, 0.1 and 1.0.
@@ -26,11 +31,16 @@ pub(crate) struct Sparse {
 }
 
 impl Pax {
-    /// Reads the contents of one extended header on top of what is known.
+    /// Reads the contents of one extended header on top of what is known, if all of it together has
+    /// at most `limit` bytes.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn read(&mut self, mut records: &[u8]) -> Result<(), String> {
+    pub(crate) fn read(&mut self, mut records: &[u8], limit: usize) -> Result<(), String> {
+        self.bytes += records.len();
+        if self.bytes > limit {
+            return Err(format!("extended headers have more than {limit} bytes together"));
+        }
         while !records.is_empty() {
             // Some programs fill up with zeros.
             if records.iter().all(|byte| *byte == 0) {
@@ -41,6 +51,9 @@ impl Pax {
             self.set(record.key, record.value).ok_or_else(|| {
                 format!("an extended header has a bad value of {}", crate::error::shown(record.key))
             })?;
+            if self.attributes.len() > ATTRIBUTES {
+                return Err(format!("an entry has more than {ATTRIBUTES} extended attributes"));
+            }
         }
         Ok(())
     }
@@ -134,26 +147,30 @@ fn time(value: &[u8]) -> Option<(i64, u32)> {
 mod tests {
     use super::*;
 
+    const LIMIT: usize = 1000;
+
     #[test]
     fn records_are_read() {
         let mut pax = Pax::default();
-        pax.read(b"11 path=abc\n15 linkpath=d=e\n12 size=1234\n20 mtime=12.5000000\n30 SCHILY.xattr.user.a=\x00\n\n\n=\n\0\0")
+        pax.read(b"11 path=abc\n15 linkpath=d=e\n12 size=1234\n20 mtime=12.5000000\n30 SCHILY.xattr.user.a=\x00\n\n\n=\n\0\0", LIMIT)
             .unwrap_err();
         let mut pax = Pax::default();
-        pax.read(b"12 path=abc\n16 linkpath=d=e\n13 size=1234\n14 mtime=12.5\n14 comment=hi\n\0\0").unwrap();
+        pax.read(b"12 path=abc\n16 linkpath=d=e\n13 size=1234\n14 mtime=12.5\n14 comment=hi\n\0\0", LIMIT)
+            .unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"abc"[..]));
         assert_eq!(pax.link.as_deref(), Some(&b"d=e"[..]));
         assert_eq!((pax.size, pax.time), (Some(1234), Some((12, 500_000_000))));
-        pax.read(b"8 path=\n").unwrap();
+        pax.read(b"8 path=\n", LIMIT).unwrap();
         assert_eq!(pax.path, None);
-        pax.read(b"27 SCHILY.xattr.user.a=\n=\n\n").unwrap();
+        pax.read(b"27 SCHILY.xattr.user.a=\n=\n\n", LIMIT).unwrap();
         assert_eq!(pax.attributes, [(b"user.a".to_vec(), b"\n=\n".to_vec())]);
     }
 
     #[test]
     fn bad_records_say_what_is_bad() {
-        let check =
-            |bytes: &[u8], expect: &str| assert_eq!(Pax::default().read(bytes), Err(expect.to_owned()));
+        let check = |bytes: &[u8], expect: &str| {
+            assert_eq!(Pax::default().read(bytes, LIMIT), Err(expect.to_owned()))
+        };
         for endless in
             [&b"x"[..], b"5", b"5 a=", b"0 a=\n", b"3 a", b"99999999999999999999 a=b\n", b"6 ab=\n\n"]
         {

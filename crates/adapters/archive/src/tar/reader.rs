@@ -7,12 +7,15 @@ use super::pax::{Pax, decimal};
 use super::sparse::{Map, SEGMENTS, Segments};
 use crate::error::{Error, Refusal, shown};
 use crate::meta::{EntryKind, Meta};
+use crate::name::NAME_BYTES;
 use crate::options::Limits;
 
 /// Bytes taken from the source at once, and written to a file at once.
 const BUFFER: usize = 256 << 10;
 /// The largest header that describes another one.
 const EXTENDED_BYTES: u64 = 1 << 20;
+/// All headers together that describe all others: every entry gets a copy.
+const GLOBAL_BYTES: usize = 64 << 10;
 /// What an entry may take of the stream beyond its counted contents: headers and padding.
 const OVERHEAD: u64 = 4096;
 
@@ -125,19 +128,21 @@ impl<R: Read> Reader<R> {
                 Type::Pax => {
                     let records = self.extended(size)?;
                     let mut known = pax.take().or_else(|| self.global.clone()).unwrap_or_default();
-                    known.read(&records).map_err(|problem| self.malformed(problem))?;
+                    known
+                        .read(&records, EXTENDED_BYTES as usize)
+                        .map_err(|problem| self.malformed(problem))?;
                     pax = Some(known);
                 }
                 Type::PaxGlobal => {
                     let records = self.extended(size)?;
                     let mut global = self.global.take().unwrap_or_default();
-                    global.read(&records).map_err(|problem| self.malformed(problem))?;
+                    global.read(&records, GLOBAL_BYTES).map_err(|problem| self.malformed(problem))?;
                     self.global = Some(global);
                 }
                 Type::GnuLongName => long_name = Some(self.extended_name(size)?),
                 Type::GnuLongLink => long_link = Some(self.extended_name(size)?),
                 Type::VolumeLabel => {
-                    self.open(size);
+                    self.open(size, b"volume label")?;
                     self.skip(b"volume label")?;
                 }
                 Type::Unknown(letter) => {
@@ -189,6 +194,10 @@ impl<R: Read> Reader<R> {
             Type::DumpDirectory => EntryKind::Directory,
             _ => EntryKind::File,
         };
+        let is_link = matches!(entry.kind, EntryKind::Symlink | EntryKind::HardLink);
+        if is_link && entry.link.len() > NAME_BYTES {
+            return Err(Error::refused(&entry.path, Refusal::LongLink(NAME_BYTES)));
+        }
         entry.device = match entry.kind {
             EntryKind::CharacterDevice | EntryKind::BlockDevice => {
                 header.device().ok_or_else(|| self.malformed("a device has no number"))?
@@ -203,7 +212,7 @@ impl<R: Read> Reader<R> {
             Type::OldSparse => Some(self.old_map(header)?),
             _ => None,
         };
-        self.open(entry.stored);
+        self.open(entry.stored, &entry.path)?;
         if kind == Type::DumpDirectory {
             entry.stored = 0;
         }
@@ -258,18 +267,19 @@ impl<R: Read> Reader<R> {
         Contents { reader: self, entry }
     }
 
-    fn open(&mut self, size: u64) {
-        self.left = size;
-        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+    /// Begins contents, unless they are a bomb: those that nobody wants count, too.
+    fn open(&mut self, size: u64, entry: &[u8]) -> Result<(), Error> {
+        let padded = size.next_multiple_of(BLOCK as u64);
+        if padded > self.most.saturating_sub(self.offset) {
+            return Err(Error::TooLarge { entry: shown(entry), limit: self.limits.bytes });
+        }
+        (self.left, self.padding) = (size, padded - size);
+        Ok(())
     }
 
     /// Skips what is left of the current entry.
     fn skip(&mut self, entry: &[u8]) -> Result<(), Error> {
         self.left += std::mem::take(&mut self.padding);
-        // Contents that nobody wants are a bomb, too.
-        if self.left > self.most.saturating_sub(self.offset) {
-            return Err(Error::TooLarge { entry: shown(entry), limit: self.limits.bytes });
-        }
         while self.left > 0 {
             let bytes = self.chunk(entry)?.len();
             self.consume(bytes);
@@ -305,7 +315,7 @@ impl<R: Read> Reader<R> {
         if size > EXTENDED_BYTES {
             return Err(self.malformed(format!("an extended header has {size} bytes")));
         }
-        self.open(size);
+        self.open(size, b"an extended header")?;
         let mut contents = Vec::new();
         self.append(&mut contents, size as usize, b"an extended header")?;
         self.skip(b"an extended header")?;

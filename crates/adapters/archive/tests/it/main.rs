@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad;
+mod bombs;
 mod builder;
 mod formats;
 mod layers;
