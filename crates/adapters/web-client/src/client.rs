@@ -18,7 +18,7 @@ use crate::error::{Error, with_causes};
 use crate::names::Names;
 use crate::proxy::proxy_for;
 use crate::tls::Tls;
-use crate::url::Url;
+use crate::url::{Url, hidden};
 
 /// Asks servers outside. Clones share what was read of the system's configuration.
 #[derive(Clone)]
@@ -224,13 +224,14 @@ fn add(headers: &mut HeaderMap, name: http_kit::HeaderName, value: Option<Header
 
 /// The call that a redirect asks for instead (RFC 9110, 15.4).
 fn redirected(call: Call, status: StatusCode, location: &str) -> Result<Call, Error> {
-    let refuse = |why| Error::Redirect { url: call.url.clone(), location: shown(location), why };
+    let refuse = |why| Error::Redirect { url: call.url.clone(), location: hidden(location), why };
     let to = call.url.join(location).map_err(|_| refuse("it is no http or https URL"))?;
     if call.url.is_https() && !to.is_https() {
         return Err(refuse("it leads from https to http"));
     }
     let mut next = call.clone();
-    if !call.url.is_same_origin(&to) {
+    let is_away = !call.url.is_same_origin(&to);
+    if is_away {
         next.headers.remove(header::AUTHORIZATION);
         next.headers.remove(header::COOKIE);
     }
@@ -240,19 +241,12 @@ fn redirected(call: Call, status: StatusCode, location: &str) -> Result<Call, Er
         next.body = http_kit::Bytes::new();
         next.headers.remove(header::CONTENT_TYPE);
     }
-    next.url = to;
-    Ok(next)
-}
-
-/// A redirect's target without what may be secret.
-fn shown(location: &str) -> String {
-    let plain: String = location.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
-    match (plain.find("://"), plain.rfind('@')) {
-        (Some(start), Some(end)) if start + 3 <= end => {
-            format!("{}{}", &plain[..start + 3], &plain[end + 1..])
-        }
-        _ => plain,
+    // It may be a secret, such as the login that buys a token.
+    if is_away && !next.body.is_empty() {
+        return Err(refuse("it leads to another server, which the request's body is not for"));
     }
+    next.url = if is_away { to } else { to.with_credentials_of(&call.url) };
+    Ok(next)
 }
 
 /// The most that a proxy may say before the way is open.

@@ -5,6 +5,9 @@ use hickory_resolver::TokioResolver;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+/// Addresses of one host that are tried: each may take a whole timeout.
+const ADDRESSES: usize = 6;
+
 /// Resolves names as `/etc/hosts` and `/etc/resolv.conf` say. Both are read at the first name that needs them.
 #[derive(Default)]
 pub(crate) struct Names {
@@ -31,6 +34,7 @@ impl Names {
         let found = found.map_err(|error| crate::error::with_causes(&error))?;
         let mut addresses: Vec<IpAddr> = found.iter().collect();
         addresses.sort_by_key(IpAddr::is_ipv6);
+        addresses.truncate(ADDRESSES);
         if addresses.is_empty() { Err("it has no address".to_owned()) } else { Ok(addresses) }
     }
 }

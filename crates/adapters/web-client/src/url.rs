@@ -80,6 +80,15 @@ impl Url {
         Some(value)
     }
 
+    /// This URL with the other's credentials, unless it has its own.
+    pub(crate) fn with_credentials_of(self, other: &Url) -> Url {
+        if self.0.credentials.is_some() || other.0.credentials.is_none() {
+            return self;
+        }
+        let credentials = other.0.credentials.clone();
+        Url(Arc::new(Parts { uri: self.0.uri.clone(), credentials }))
+    }
+
     /// Where a `Location` leads, seen from here (RFC 3986, 5.2, without its rarer forms).
     pub fn join(&self, location: &str) -> Result<Url, ParseUrlError> {
         let location = location.split('#').next().unwrap_or_default();
@@ -160,13 +169,16 @@ impl FromStr for Url {
 const UNWRITABLE: &percent_encoding::AsciiSet =
     &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
-/// A text that may be a URL, without what may be credentials, and not too long.
-fn hidden(text: &str) -> String {
-    let text: String = text.chars().take(200).collect();
-    match (text.find("://"), text.rfind('@')) {
-        (Some(start), Some(end)) if start + 3 <= end => format!("{}{}", &text[..start + 3], &text[end + 1..]),
-        _ => text,
-    }
+/// A text that may be a URL, without what may be secret: all before an `@`, the query, the fragment. Not too
+/// long.
+pub(crate) fn hidden(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    let plain = rest.split(['?', '#']).next().unwrap_or_default();
+    let dots = if plain.len() < rest.len() { "?..." } else { "" };
+    let start = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    let shown: String = format!("{start}{plain}{dots}").chars().take(200).collect();
+    shown.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 impl fmt::Display for Url {
@@ -201,6 +213,13 @@ mod tests {
         check("http://me:sec@ret@h/ä", "http://h/%C3%A4");
         check("http://[::1]:80/x", "http://[::1]:80/x");
         check("ftp://me:secret@h/x", "'ftp://h/x' is neither http nor https");
+        check("me:secret@h/x", "'h/x' is not an absolute URL like https://host/path");
+        let long = "s".repeat(300);
+        check(&format!("ftp://me:{long}@h/x"), "'ftp://h/x' is neither http nor https");
+        check(
+            "http://h:port/x?token=secret",
+            "'http://h:port/x?...' is not an absolute URL like https://host/path",
+        );
         check("/x", "'/x' is not an absolute URL like https://host/path");
         check("http:///x", "'http:///x' is not an absolute URL like https://host/path");
         check("http://h:port/x", "'http://h:port/x' is not an absolute URL like https://host/path");

@@ -81,6 +81,41 @@ async fn redirects_are_followed_and_credentials_stay_home() {
 }
 
 #[tokio::test]
+async fn what_is_sent_stays_with_its_server() {
+    let other = Server::start(|_| Answer::Close(response("200 OK", "", "other"))).await;
+    let to_other = other.url("", "/x");
+    let server = Server::start(move |request| {
+        let target = request.line.split(' ').nth(1).unwrap_or_default().to_owned();
+        Answer::Close(match &*target {
+            "/home" => response("302 Found", "Location: /here", ""),
+            "/here" => response("200 OK", "", request.header("authorization")),
+            "/read" => response("303 See Other", &format!("Location: {to_other}"), ""),
+            _ => response("308 Permanent Redirect", &format!("Location: {to_other}?s=ecret"), ""),
+        })
+    })
+    .await;
+    let client = WebClient::new(quick());
+    let post = |path: &str| {
+        let mut call = Call::get(url(&server.url("me:pw@", path)));
+        (call.method, call.body) = (http_kit::Method::POST, "refresh_token=secret".into());
+        call
+    };
+    let base = server.url("", "");
+    let error = client.send(post("/token")).await.expect_err("the body is not for the other");
+    let expect = format!(
+        "{base}/token: redirected to '{}?...', which is not followed: it leads to another server, which the \
+         request's body is not for",
+        other.url("", "/x")
+    );
+    assert_eq!(error.to_string(), expect);
+    let read = client.send(post("/read")).await.expect("the body is left out");
+    assert_eq!(read.body.read(100).await.expect("it is whole"), b"other");
+    // Credentials of the URL hold for where its own server sends them.
+    let (_, body) = get(&client, &server.url("me:pw@", "/home")).await.expect("it answers");
+    assert_eq!(body, "Basic bWU6cHc=");
+}
+
+#[tokio::test]
 async fn what_hangs_or_breaks_is_told_in_time() {
     let server = Server::start(|request| match request.line.split(' ').nth(1).unwrap_or_default() {
         "/mute" => Answer::Hold(Vec::new()),
