@@ -1,8 +1,9 @@
 //! The machine a node runs on: what it has, which boot and which processes these are, who listens on
-//! a port, which blocks of ports and which subnets are leased to whom, and who the user is.
+//! a port, which blocks of ports and which subnets are leased to whom, and who the user is. And how a
+//! tree of files is removed that a stranger wrote.
 //!
 //! Everything is read from procfs and sysfs when asked for; nothing is cached, and nothing is changed
-//! but lock files. Names of users are read from `/etc/passwd`: this program is linked statically and
+//! but lock files and what is removed. Names of users are read from `/etc/passwd`: this program is linked statically and
 //! has no name service plug-ins. Deliberately absent: containers, cgroup limits of tasks, networks.
 
 mod capacity;
@@ -10,6 +11,7 @@ mod leases;
 mod lock;
 mod ports;
 mod process;
+mod removal;
 mod sockets;
 mod subnets;
 mod user;
@@ -18,6 +20,7 @@ pub use capacity::{Capacity, CapacityError};
 pub use lock::{FileLock, LockError, lock_owner};
 pub use ports::{PortLease, PortLeaseError, PortLeases};
 pub use process::{ProcessIdentity, boot_id, command_line, environment, hostname, oldest_child, terminate};
+pub use removal::remove_tree;
 pub use sockets::{Listener, listener};
 pub use subnets::{SubnetLease, SubnetLeaseError, SubnetLeases};
 pub use user::{User, is_root, state_directory};

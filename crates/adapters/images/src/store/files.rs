@@ -68,11 +68,11 @@ pub(super) fn sync_file_system(path: &Path) -> io::Result<()> {
 /// Removes a tree, links unfollowed. Without root, directories that their owner may not write to are
 /// opened first. What cannot be removed stays and is told.
 pub(super) fn remove_tree(path: &Path) {
-    if let Err(first) = fs::remove_dir_all(path)
+    if let Err(first) = host::remove_tree(path)
         && path.exists()
     {
         open_up(path);
-        if fs::remove_dir_all(path).is_err() && path.exists() {
+        if host::remove_tree(path).is_err() && path.exists() {
             tracing::warn!(path = %path.display(), error = %first, "cannot remove what is left of a layer");
         }
     }
