@@ -204,7 +204,7 @@ impl Wish<'_> {
     async fn receive(&self, state: &mut State, answer: Answer) -> Result<(), Failure> {
         let attempts = state.attempts;
         let begin = state.sink.as_ref().map_or(0, Sink::written);
-        let total = answer.body.length().map(|length| begin + length);
+        let total = answer.body.length().map(|length| begin.saturating_add(length));
         if let Some(sink) = &state.sink {
             let needed = total.map(|total| total - begin);
             space::check(sink.file(), self.settings.reserve, needed, self.directory)

@@ -222,7 +222,7 @@ impl Address<'_> {
         written: &mut u64,
         meter: &ImageMeter,
     ) -> Result<Option<web_client::Error>, PullError> {
-        let total = answer.body.length().map_or(0, |length| *written + length);
+        let total = answer.body.length().map_or(0, |length| written.saturating_add(length));
         let (feed, pieces) = mpsc::channel(PIECES);
         let (target, from) = (file.clone(), *written);
         let writer = tokio::task::spawn_blocking(move || write_from(&target, from, Pieces::new(pieces)));

@@ -27,6 +27,9 @@ use crate::{Config, Digest, Image, Named, PullError, Reference};
 /// Layers that are unpacked at once, over all pulls. Each keeps about two processors busy.
 const LAYERS_AT_ONCE: usize = 3;
 
+/// What an entry of a tar may take beside its contents.
+const ENTRY_OVERHEAD: u64 = 4096;
+
 /// What pulls share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -213,6 +216,19 @@ impl Shared {
         planned.await.map_err(|error| self.with_dir(error))
     }
 
+    /// That no layer announces more than it may become: a stream that unpacks to nothing would never end.
+    fn affordable(&self, image: &str, layers: &[Layer]) -> Result<(), PullError> {
+        let limits = &self.config.limits;
+        let most = limits.layer_bytes.saturating_add(limits.layer_entries.saturating_mul(ENTRY_OVERHEAD));
+        match layers.iter().find(|layer| layer.size > most) {
+            None => Ok(()),
+            Some(Layer { diff_id, size, .. }) => {
+                let reason = format!("it has {size} bytes; allowed are {most}");
+                Err(PullError::Layer { image: image.to_owned(), layer: diff_id.clone(), reason })
+            }
+        }
+    }
+
     /// Gets the layers that are missing, and remembers the image.
     async fn bring(
         self: Arc<Shared>,
@@ -221,6 +237,7 @@ impl Shared {
         meter: &ImageMeter,
     ) -> Result<Image, PullError> {
         let image = reference.familiar();
+        self.affordable(&image, &plan.layers)?;
         let layers = distinct(plan.layers);
         let mut pins = Vec::new();
         let mut missing = Vec::new();

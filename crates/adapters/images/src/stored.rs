@@ -16,6 +16,8 @@ use crate::{Digest, PullError};
 
 /// Files in a tarball.
 const ENTRIES: u64 = 100_000;
+/// Bytes of their names together, which are kept in memory.
+const NAMES: usize = 1 << 20;
 /// Symbolic links that lead to each other; `docker save` writes one for a layer that comes twice.
 const LINKS: u32 = 4;
 /// Indexes may lead to indexes.
@@ -82,7 +84,7 @@ impl Stored {
             drop(reader);
             file = plain;
         }
-        let mut index = BTreeMap::new();
+        let (mut index, mut names) = (BTreeMap::new(), 0);
         let limits = Limits { bytes, entries: ENTRIES };
         let whole = Positioned { file: &file, at: 0 };
         tar_entries(whole, limits, |entry, _| -> Result<ControlFlow<()>, archive::Error> {
@@ -93,6 +95,13 @@ impl Stored {
                 (EntryKind::HardLink, Some(to)) => to.to_str().map(|to| Place::Link(to.to_owned())),
                 _ => None,
             };
+            names += name.len() + entry.link.map_or(0, |link| link.as_os_str().len());
+            if names > NAMES {
+                return Err(archive::Error::Malformed {
+                    offset: entry.offset,
+                    problem: format!("the names of its files have more than {NAMES} bytes"),
+                });
+            }
             if let Some(place) = place {
                 index.insert(name.to_owned(), place);
             }

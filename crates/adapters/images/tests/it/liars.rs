@@ -142,6 +142,13 @@ async fn lengths_are_what_was_announced() {
     let image = some();
     let longer = image.changed(|manifest| manifest["layers"][0]["size"] = json!(1_000_000));
     refuse(longer, |_| None, &["layer sha256", "announced were 1000000 bytes"]).await;
+    // Two of them do not even have a sum.
+    let layers = [Tar::default().file("a", "a"), Tar::default().file("b", "b")];
+    let endless = docker(&layers).changed(|manifest| {
+        manifest["layers"][0]["size"] = json!(u64::MAX);
+        manifest["layers"][1]["size"] = json!(u64::MAX);
+    });
+    refuse(endless, |_| None, &["it has 18446744073709551615 bytes; allowed are"]).await;
     let huge = |request: &Request| {
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n".to_owned();
         request.path.contains("/manifests/").then(|| Reply::Hang(head.into_bytes()))

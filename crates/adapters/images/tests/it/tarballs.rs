@@ -244,3 +244,13 @@ async fn an_address_without_a_tarball_is_told_so() {
     let server = Server::start(|_| response("200 OK", "", "<html>")).await;
     here.refuse(&format!("http://{}/a.tar", server.address), &["the tarball", "cannot be used"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_in_a_tarball_are_not_kept_without_limit() {
+    let link = "l".repeat(100);
+    let names = (0..6_000).map(|number| format!("{number:0>100}"));
+    let tar = names.fold(saved(&image()), |tar, name| tar.symlink(&name, &link));
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "names.tar.gz", gzip(&tar.end()));
+    Here::new().await.refuse(text(&path), &["the names of its files have more than 1048576 bytes"]).await;
+}
