@@ -314,7 +314,9 @@ fn scenario(extent: &Extent, random: &mut Rng) {
     traces.look();
     // Whoever finds nothing in the end has to find what there is now.
     let found = traces.left(nodes.agent.pid());
-    for kind in ["process ", "mount: ", "/sys/fs/cgroup/", "/roots/", "/networks/", "@", "elements = "] {
+    for kind in
+        ["process ", "mount: ", "/sys/fs/cgroup/", "/roots/", "/networks/", "/holds/", "@", "elements = "]
+    {
         assert!(found.iter().any(|trace| trace.contains(kind)), "{kind:?} is not among: {found:#?}");
     }
     assert!(traces.networks() >= extent.lasting as usize, "networks of containers are seen");

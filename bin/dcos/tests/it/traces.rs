@@ -58,7 +58,8 @@ impl Traces {
     pub(crate) fn left(&self, agent: u32) -> Vec<String> {
         let mut left = self.left_of_kernel(&[agent]);
         left.extend(groups().filter(|group| group.contains(&format!("{}/", self.cgroup))));
-        for name in ["roots", "containers", "networks"] {
+        let of_images = ["images/holds", "images/incoming", "images/trash"];
+        for name in ["roots", "containers", "networks", "fetch"].into_iter().chain(of_images) {
             let entries = fs::read_dir(self.agent.join(name)).into_iter().flatten().flatten();
             left.extend(entries.map(|entry| entry.path().display().to_string()));
         }
