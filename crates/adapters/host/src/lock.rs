@@ -1,4 +1,4 @@
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ impl FileLock {
         match file.try_lock() {
             Ok(()) => Ok(FileLock { path: path.to_owned(), _file: file }),
             Err(TryLockError::WouldBlock) => {
-                Err(LockError::Held { path: path.to_owned(), owner: owner(&file) })
+                Err(LockError::Held { path: path.to_owned(), owner: owner(file.metadata().ok()) })
             }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -68,14 +68,14 @@ impl FileLock {
 }
 
 /// The process that holds the lock on `path`, without taking it; none if nobody does, or a process of
-/// another pid namespace.
+/// another pid namespace. The file need not be readable.
 pub fn lock_owner(path: &Path) -> Option<u32> {
-    owner(&File::open(path).ok()?)
+    owner(std::fs::metadata(path).ok())
 }
 
-/// Who holds the flock on this file, by `/proc/locks`.
-fn owner(file: &File) -> Option<u32> {
-    let meta = file.metadata().ok()?;
+/// Who holds the flock on the file of this metadata, by `/proc/locks`.
+fn owner(meta: Option<Metadata>) -> Option<u32> {
+    let meta = meta?;
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     owner_in(&locks, rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()), meta.ino())
 }

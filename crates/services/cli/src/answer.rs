@@ -63,7 +63,9 @@ impl Answer {
         let mut message = body["message"].as_str()?.to_owned();
         for detail in body["details"].as_array().into_iter().flatten() {
             let errors = detail["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let errors = errors.collect::<Vec<_>>().join("; ");
+            let errors = errors.map(words).collect::<Vec<_>>().join("; ");
+            // Ours: what was found and what is allowed, where Marathon has but a code.
+            let errors = detail["explanation"].as_str().map_or(errors, str::to_owned);
             match detail["path"].as_str().filter(|path| !path.is_empty()) {
                 Some(path) => message.push_str(&format!("\n  {path}: {errors}")),
                 None if !errors.is_empty() => message.push_str(&format!("\n  {errors}")),
@@ -71,6 +73,19 @@ impl Answer {
             }
         }
         Some(message)
+    }
+}
+
+/// An error of Marathon's in words, if it is a code for a wrong type.
+fn words(error: &str) -> &str {
+    match error {
+        "error.expected.jsnumber" => "must be a number",
+        "error.expected.jsstring" => "must be a string",
+        "error.expected.jsboolean" => "must be true or false",
+        "error.expected.jsarray" => "must be an array",
+        "error.expected.jsobject" => "must be an object",
+        "error.path.missing" => "is missing",
+        other => other,
     }
 }
 
@@ -91,6 +106,13 @@ mod tests {
         };
         check(401, "", "authentication failed, please run `dcos auth login`");
         check(403, "", "you are not authorized to perform this operation");
+        check(
+            400,
+            r#"{"message": "Invalid JSON", "details": [
+                {"path": "/cpus", "errors": ["error.min"], "explanation": "found -1, allowed is 0.001 or more"},
+                {"path": "/mem", "errors": ["error.expected.jsnumber"]}]}"#,
+            "Invalid JSON\n  /cpus: found -1, allowed is 0.001 or more\n  /mem: must be a number",
+        );
         check(404, r#"{"message": "App '/x' does not exist"}"#, "App '/x' does not exist");
         check(
             422,

@@ -26,7 +26,7 @@ pub(crate) enum Shell {
 }
 
 /// Commands whose last argument is an id, and the command that lists these.
-const IDS: [(&str, &[&str], &str); 4] = [
+const IDS: [(&str, &[&str], &str); 8] = [
     (
         "marathon app",
         &["show", "update", "remove", "start", "stop", "restart", "kill", "logs"],
@@ -35,6 +35,10 @@ const IDS: [(&str, &[&str], &str); 4] = [
     ("marathon task", &["show", "stop", "kill"], "marathon task list -q"),
     ("marathon deployment", &["rollback", "stop", "watch"], "marathon deployment list -q"),
     ("marathon debug", &["summary", "details"], "marathon app list -q"),
+    ("marathon delay", &["reset"], "marathon app list -q"),
+    ("task", &["attach", "download", "exec", "log", "ls"], "task list -q"),
+    ("image", &["rm", "remove"], "image list -q"),
+    ("port-forward", &[], "marathon app list -q"),
 ];
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Error> {
@@ -61,20 +65,25 @@ fn script(shell: Shell, mut command: clap::Command) -> String {
 fn bash() -> String {
     let mut cases = String::new();
     for (group, commands, list) in IDS {
-        let patterns: Vec<String> = commands.iter().map(|command| format!("'{group} {command}'")).collect();
+        // Options may stand between the command and the id.
+        let pattern = |command: &&str| format!("'{group} {command} '*");
+        let patterns: Vec<String> = match commands {
+            [] => vec![format!("'{group} '*")],
+            commands => commands.iter().map(pattern).collect(),
+        };
         cases.push_str(&format!("        {}) list='{list}';;\n", patterns.join("|")));
     }
     format!(
         r#"_dcos_ids() {{
     local cur="${{COMP_WORDS[COMP_CWORD]}}" list="" ids=""
-    case "${{COMP_WORDS[*]:1:3}}" in
+    case "${{COMP_WORDS[*]:1:COMP_CWORD-1}} " in
 {cases}    esac
-    if [[ -z "$list" || $COMP_CWORD -lt 4 || "$cur" == -* ]]; then
+    if [[ -z "$list" || "$cur" == -* ]]; then
         _dcos "$@"
         return
     fi
     ids="$(dcos $list 2>/dev/null)"
-    [[ "$cur" == /* ]] || ids="${{ids//$'\n'\//$'\n'}}" ids="${{ids#/}}"
+    [[ "$list" != *" app "* || "$cur" == /* ]] || ids="${{ids//$'\n'\//$'\n'}}" ids="${{ids#/}}"
     COMPREPLY=( $(compgen -W "$ids" -- "$cur") )
 }}
 complete -F _dcos_ids -o nosort -o bashdefault -o default dcos
@@ -90,9 +99,11 @@ fn zsh(arguments: &str) -> String {
         ("app", "marathon app list -q"),
         ("task", "marathon task list -q"),
         ("deployment", "marathon deployment list -q"),
+        ("image", "image list -q"),
     ] {
         let lines = script.lines().map(|line| {
-            let is_id = line.contains(&format!(":{name}-id"))
+            let is_id = line.contains(&format!("':{name} -- "))
+                || line.contains(&format!(":{name}-id"))
                 || line.contains(&format!(":{name}-ids"))
                 || line.contains(&format!(":{name}_id"));
             match is_id {
@@ -115,11 +126,14 @@ fn zsh(arguments: &str) -> String {
 fn fish() -> String {
     let mut lines = String::new();
     for (group, commands, list) in IDS {
-        let seen: String =
-            group.split(' ').map(|word| format!("__fish_seen_subcommand_from {word}; and ")).collect();
+        let mut seen: Vec<String> =
+            group.split(' ').map(|word| format!("__fish_seen_subcommand_from {word}")).collect();
+        if !commands.is_empty() {
+            seen.push(format!("__fish_seen_subcommand_from {}", commands.join(" ")));
+        }
         lines.push_str(&format!(
-            "complete -c dcos -n \"{seen}__fish_seen_subcommand_from {}\" -f -a \"(dcos {list} 2>/dev/null)\"\n",
-            commands.join(" ")
+            "complete -c dcos -n \"{}\" -f -a \"(dcos {list} 2>/dev/null)\"\n",
+            seen.join("; and ")
         ));
     }
     lines
@@ -143,7 +157,7 @@ mod tests {
                 assert!(script.contains(part), "{shell:?} has no {part:?}:\n{script}");
             }
         };
-        check(Shell::Bash, &["'marathon app show'|", "complete -F _dcos_ids", "_dcos()"]);
+        check(Shell::Bash, &["'marathon app show '*|", "complete -F _dcos_ids", "_dcos()"]);
         check(Shell::Zsh, &["_dcos_app_ids() {", ":_dcos_app_ids'"]);
         check(Shell::Fish, &["from app; and __fish_seen_subcommand_from show", "(dcos marathon app list -q"]);
     }

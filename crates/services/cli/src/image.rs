@@ -2,10 +2,11 @@
 //! are those of docker's.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use http_kit::{Body, HeaderValue, Method, Request, header};
+use http_kit::{Body, HeaderValue, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::client::chain;
@@ -19,6 +20,7 @@ const LONGEST_LINE: usize = 1 << 20;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the images on agents
+    #[command(alias = "ls")]
     List(ListArguments),
     /// Bring an image to an agent before something runs from it
     Pull(PullArguments),
@@ -46,8 +48,8 @@ pub struct ListArguments {
 /// `dcos image pull`.
 #[derive(Debug, Args)]
 pub struct PullArguments {
-    /// Such as `nginx:1.25`, `registry.example.com/team/app@sha256:...`, or the absolute path or URL of a
-    /// tarball
+    /// Such as `nginx:1.25`, `registry.example.com/team/app@sha256:...`, or the path or URL of a tarball; an
+    /// absolute path is one of the agent's machine
     image: String,
     /// The Mesos ID, address or hostname of the agent; it may be left out if there is only one
     #[arg(long, value_name = "ID|IP")]
@@ -196,9 +198,33 @@ async fn list(arguments: &ListArguments, client: &Client) -> Result<(), Error> {
     table.print()
 }
 
+/// The name as an agent understands it: a tarball beside us by its whole path.
+///
+/// # Errors
+/// It looks like a file, and there is none.
+fn located(name: &str, here: &Path) -> Result<String, Error> {
+    let is_path = name.starts_with("./") || name.starts_with("../");
+    let is_tarball = [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| name.ends_with(end));
+    let is_file = is_tarball && !name.starts_with('/') && !name.contains("://") && !name.contains(':');
+    if !is_path && !is_file {
+        return Ok(name.to_owned());
+    }
+    match here.join(name).canonicalize() {
+        Ok(path) => path
+            .into_os_string()
+            .into_string()
+            .map_err(|path| Error::new(format!("the path {} is not UTF-8", path.display()))),
+        // So may an image of a registry be called that has a slash.
+        Err(_) if !is_path && name.contains('/') => Ok(name.to_owned()),
+        Err(error) => Err(Error::new(format!("the tarball {name} cannot be read: {error}"))
+            .hint("A tarball that is on another machine, the agent's, is named by its absolute path.")),
+    }
+}
+
 async fn pull(arguments: PullArguments, client: &Client) -> Result<(), Error> {
+    let image = located(&arguments.image, &std::env::current_dir()?)?;
     let agent = one(agents(client).await?, arguments.agent.as_deref())?;
-    let mut wanted = json!({"reference": arguments.image, "force": arguments.force});
+    let mut wanted = json!({"reference": image, "force": arguments.force});
     if let Some(path) = &arguments.docker_config {
         let wrong = |why: String| Error::new(format!("cannot use {}: {why}", path.display()));
         let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
@@ -284,8 +310,15 @@ impl Progress {
 
 async fn remove(arguments: &RemoveArguments, client: &Client) -> Result<(), Error> {
     let agent = one(agents(client).await?, arguments.agent.as_deref())?;
-    let path = agent.path(&format!("?reference={}", encoded(&arguments.image)));
-    let gone: Value = client.request(Method::DELETE, &path, None).await?.json()?;
+    // A tarball may be gone already that an image came from.
+    let here = std::env::current_dir()?;
+    let image = located(&arguments.image, &here).unwrap_or_else(|_| arguments.image.clone());
+    let path = agent.path(&format!("?reference={}", encoded(&image)));
+    let answer = client.request(Method::DELETE, &path, None).await?;
+    if answer.status == StatusCode::NOT_FOUND {
+        return Err(answer.refusal().hint("`dcos image list` shows the images that are there."));
+    }
+    let gone: Value = answer.json()?;
     told(&gone, arguments.json)
 }
 
@@ -331,6 +364,26 @@ mod tests {
 
     fn node(id: &str, ip: &str) -> Agent {
         Agent::of(&json!({"id": id, "hostname": ip, "pid": format!("slave(1)@{ip}:5051")}))
+    }
+
+    #[test]
+    fn tarballs_beside_us_are_named_by_their_whole_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path().canonicalize().unwrap();
+        std::fs::write(here.join("app.tar"), "").unwrap();
+        let whole = here.join("app.tar").display().to_string();
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(located(name, &here).ok().as_deref(), expected, "{name}");
+        };
+        check("app.tar", Some(&whole));
+        check("./app.tar", Some(&whole));
+        check("nosuch.tar", None);
+        check("./nosuch", None);
+        for as_it_is in
+            ["nginx", "team/nosuch.tar", "127.0.0.1:5000/x.tar", "/srv/x.tar", "https://x/y.tar.gz"]
+        {
+            check(as_it_is, Some(as_it_is));
+        }
     }
 
     #[test]

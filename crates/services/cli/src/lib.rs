@@ -36,6 +36,7 @@ mod table;
 mod task;
 mod terminal;
 mod version;
+mod words;
 
 use std::process::ExitCode;
 
@@ -173,6 +174,9 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
         _ => {
             let text = text.strip_prefix("error: ").unwrap_or(&text);
             output::say(&format!("Error: {}", text.trim_end()));
+            if let Some(ours) = words::of(error) {
+                output::say(ours);
+            }
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ mod app;
 mod debug;
 mod definition;
 mod deployment;
+mod fields;
 mod group;
 mod list;
 mod logs;
@@ -25,7 +26,11 @@ use crate::{Context, Error, Table, output};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print info.json for DC/OS Marathon
-    About,
+    About {
+        /// Print JSON-formatted data, as it always is
+        #[arg(long, hide = true)]
+        json: bool,
+    },
     /// Manage apps
     #[command(subcommand)]
     App(app::Command),
@@ -83,7 +88,7 @@ pub enum LeaderCommand {
 pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, Error> {
     let marathon = Marathon::new(context)?;
     match command {
-        Command::About => output::json(&marathon.get("/v2/info").await?.json::<Value>()?)?,
+        Command::About { json: _ } => output::json(&marathon.get("/v2/info").await?.json::<Value>()?)?,
         Command::App(command) => Box::pin(app::run(command, context, &marathon)).await?,
         Command::Debug(command) => debug::run(command, &marathon).await?,
         Command::Delay(DelayCommand::Reset { app_id }) => {

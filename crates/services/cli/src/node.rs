@@ -66,7 +66,8 @@ async fn list(arguments: ListArguments, client: &Client) -> Result<(), Error> {
         return output::json(&nodes);
     }
     let headings = ["HOSTNAME", "IP", "PUBLIC IP(S)", "ID", "TYPE", "STATUS", "REGION", "ZONE"];
-    let mut table = Table::new(headings.into_iter().chain(arguments.fields.iter().map(String::as_str)));
+    let mut table = Table::new(headings.into_iter().chain(arguments.fields.iter().map(String::as_str)))
+        .dispensable(&["ZONE", "REGION", "PUBLIC IP(S)", "HOSTNAME"]);
     for node in &nodes {
         let is_master = node["status"].is_null();
         let text = |name: &str| node[name].as_str().unwrap_or_default().to_owned();

@@ -85,7 +85,8 @@ async fn list(arguments: &ListArguments, client: &Client) -> Result<(), Error> {
         let lines: String = services.iter().map(|service| format!("{}\n", text(&service[field]))).collect();
         return output::print(&lines);
     }
-    let mut table = Table::new(["NAME", "HOST", "ACTIVE", "TASKS", "CPU", "MEM", "DISK", "ID"]);
+    let mut table = Table::new(["NAME", "HOST", "ACTIVE", "TASKS", "CPU", "MEM", "DISK", "ID"])
+        .dispensable(&["DISK", "MEM", "CPU", "HOST"]);
     for heading in ["TASKS", "CPU", "MEM", "DISK"] {
         table = table.align(heading, Align::Right);
     }
@@ -109,7 +110,8 @@ async fn log(arguments: &LogArguments, context: &Context) -> Result<(), Error> {
     let service = &arguments.service_name;
     if service == "marathon" {
         return Err(Error::new("the log of the cluster's own Marathon is not in a sandbox")
-            .hint("It is where the node's service manager keeps it: journalctl -u dcos-marathon."));
+            .hint("With `dcos up` it is in DIR/logs/marathon.log (without --dir: /var/lib/dcos/up as root, else \
+                   ~/.local/state/dcos/up); elsewhere with the node's service manager: journalctl -u dcos-marathon."));
     }
     let marathon = Marathon::new(context)?;
     let apps = marathon.apps().await?;

@@ -16,10 +16,12 @@ pub(crate) enum Align {
 const GAP: usize = 2;
 /// What a column is not made narrower than.
 const NARROW: usize = 8;
+/// What a column is wide enough with to tell what is in it.
+const COMFORTABLE: usize = 36;
 /// What stands for the rest of a cell.
 const ELLIPSIS: &str = "...";
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Column {
     heading: String,
     align: Align,
@@ -30,13 +32,25 @@ struct Column {
 pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
+    /// Headings of columns that are left out if the terminal is too narrow, the first one first.
+    dispensable: Vec<&'static str>,
 }
 
 impl Table {
     /// A table with these headings, all columns aligned to the left.
     pub(crate) fn new<'a>(headings: impl IntoIterator<Item = &'a str>) -> Table {
         let column = |heading: &str| Column { heading: heading.to_owned(), align: Align::Left };
-        Table { columns: headings.into_iter().map(column).collect(), rows: Vec::new() }
+        Table {
+            columns: headings.into_iter().map(column).collect(),
+            rows: Vec::new(),
+            dispensable: Vec::new(),
+        }
+    }
+
+    /// Leaves these columns out, the first one first, where a terminal has no room for all.
+    pub(crate) fn dispensable(mut self, headings: &[&'static str]) -> Table {
+        self.dispensable = headings.to_vec();
+        self
     }
 
     /// Aligns the column of that heading.
@@ -64,8 +78,34 @@ impl Table {
         output::print(&self.render(output::width()))
     }
 
-    /// Its text. What is too wide for `width` is shortened, the widest column first.
+    /// Its text. Where `width` has no room for all, columns are left out that can be, and then
+    /// shortened, the widest first.
     pub(crate) fn render(&self, width: Option<usize>) -> String {
+        let Some(limit) = width else { return self.all(None) };
+        let mut table =
+            Table { columns: self.columns.clone(), rows: self.rows.clone(), dispensable: Vec::new() };
+        for heading in &self.dispensable {
+            let comfortable =
+                table.widths(None).iter().map(|width| width.min(&COMFORTABLE) + GAP).sum::<usize>();
+            if comfortable <= limit {
+                break;
+            }
+            table.leave_out(heading);
+        }
+        table.all(width)
+    }
+
+    fn leave_out(&mut self, heading: &str) {
+        if let Some(at) = self.columns.iter().position(|column| column.heading == heading) {
+            self.columns.remove(at);
+            for row in &mut self.rows {
+                row.remove(at);
+            }
+        }
+    }
+
+    /// The text of all columns.
+    fn all(&self, width: Option<usize>) -> String {
         let widths = self.widths(width);
         let mut text = String::new();
         let headings = self.columns.iter().zip(&widths).map(|(column, width)| {
@@ -184,5 +224,18 @@ mod tests {
         check(100, "  /hello    1/1  sleep 1000; echo this is a long command");
         check(30, "  /hello    1/1  sleep 1000...");
         check(10, "  /hello    1/1  sleep...");
+    }
+
+    #[test]
+    fn columns_are_left_out_before_the_others_say_nothing() {
+        let rows: &[&[&str]] = &[&["/hello.0123456789012345678901234567", "1/1", "sleep 1000"]];
+        let check = |width, expected: &str| {
+            let table = table(rows).dispensable(&["CMD", "TASKS"]);
+            assert_eq!(table.render(width).lines().nth(1).unwrap(), expected);
+        };
+        check(None, "  /hello.0123456789012345678901234567    1/1  sleep 1000");
+        check(Some(60), "  /hello.0123456789012345678901234567    1/1  sleep 1000");
+        check(Some(50), "  /hello.0123456789012345678901234567    1/1");
+        check(Some(30), "  /hello.012345678901234567...");
     }
 }

@@ -167,6 +167,9 @@ pub(crate) fn warn(auth: bool, parts: &dyn Parts) {
     for missing in parts.missing_isolation() {
         console::note(&format!("Tasks run without {missing}"));
     }
+    if !host::is_root() {
+        console::note("Images, volumes and networks of containers are refused: not root");
+    }
     if !auth {
         console::note(exposure(host::is_root()));
     }

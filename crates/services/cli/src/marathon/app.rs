@@ -5,7 +5,7 @@ use http_kit::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::api::{Marathon, absolute, accepted, encoded, force};
-use super::{definition, list, logs, waiting};
+use super::{definition, fields, list, logs, waiting};
 use crate::{Context, Error, output};
 
 /// `dcos marathon app`.
@@ -42,6 +42,9 @@ pub enum Command {
         /// negative number of versions back from the deployed one
         #[arg(long, allow_hyphen_values = true)]
         app_version: Option<String>,
+        /// Print JSON-formatted data, as it always is
+        #[arg(long, hide = true)]
+        json: bool,
         /// The application ID
         app_id: String,
     },
@@ -97,6 +100,9 @@ pub enum VersionCommand {
         /// Maximum number of entries to fetch and return
         #[arg(long, allow_hyphen_values = true)]
         max_count: Option<i64>,
+        /// Print JSON-formatted data, as it always is
+        #[arg(long, hide = true)]
+        json: bool,
         /// The application ID
         app_id: String,
     },
@@ -108,13 +114,15 @@ pub(super) async fn run(command: Command, context: &Context, marathon: &Marathon
         Command::List { json, quiet } => list::apps(marathon, quiet, json).await,
         Command::Remove(app) => remove(marathon, &app).await,
         Command::Restart(app) => restart(marathon, &app).await,
-        Command::Show { app_version, app_id } => show(marathon, &app_id, app_version.as_deref()).await,
+        Command::Show { app_version, json: _, app_id } => {
+            show(marathon, &app_id, app_version.as_deref()).await
+        }
         Command::Start { app, instances } => start(marathon, &app, instances).await,
         Command::Stop(app) => stop(marathon, &app).await,
         Command::Logs(arguments) => logs::run(arguments, marathon, context.client()?).await,
         Command::Kill { scale, host, app_id } => kill(marathon, &app_id, scale, host).await,
         Command::Update { app, properties } => update(marathon, &app, &properties).await,
-        Command::Version(VersionCommand::List { max_count, app_id }) => {
+        Command::Version(VersionCommand::List { max_count, json: _, app_id }) => {
             versions(marathon, &app_id, max_count).await
         }
     }
@@ -131,7 +139,12 @@ fn path(id: &str) -> String {
 
 async fn add(marathon: &Marathon, resource: Option<&str>) -> Result<(), Error> {
     let app = definition::read(resource, "dcos marathon app add < app_resource.json").await?;
-    let id = app["id"].as_str().ok_or_else(|| Error::new("application ID must be set"))?;
+    let id = app["id"].as_str().ok_or_else(|| no_id(&app))?;
+    if app["apps"].is_array() || app["groups"].is_array() {
+        return Err(Error::new("this is the definition of a group, not of an app")
+            .hint("To add it: dcos marathon group add < group.json"));
+    }
+    fields::warn(&app);
     let answer = marathon.send(Method::POST, "/v2/apps", &[], Some(&app)).await?;
     let is_there = answer.status == StatusCode::CONFLICT && !answer.text().contains("\"deployments\"");
     if is_there {
@@ -141,6 +154,17 @@ async fn add(marathon: &Marathon, resource: Option<&str>) -> Result<(), Error> {
     }
     let app: Value = accepted(answer)?.json()?;
     created(app["deployments"][0]["id"].as_str().unwrap_or_default())
+}
+
+/// That a definition has no id, and what it may be instead of an app's.
+fn no_id(app: &Value) -> Error {
+    let error = Error::new("application ID must be set");
+    match app {
+        Value::Array(_) => error.hint("Each app is added by itself: this is an array."),
+        app if app["apiVersion"].is_string() => error
+            .hint("This is an object of Kubernetes; docs/guide/app-definition.md has the fields of an app."),
+        _ => error.hint("E.g. {\"id\": \"/hello\", \"cmd\": \"sleep 1000\"}"),
+    }
 }
 
 async fn show(marathon: &Marathon, id: &str, version: Option<&str>) -> Result<(), Error> {
@@ -167,17 +191,29 @@ async fn missing(marathon: &Marathon, app: &Value) -> Result<(), Error> {
     if running >= instances && item.is_none() {
         return Ok(());
     }
+    output::say(&said(app, item, running, instances));
+    Ok(())
+}
+
+/// How many run, what the others wait for, how the last one failed, and where more is to be read.
+fn said(app: &Value, item: Option<&Value>, running: u64, instances: u64) -> String {
     let id = app["id"].as_str().unwrap_or_default();
     let mut text = format!("{running} of {instances} instances of {id} run.");
-    if let Some(item) = item {
-        text.push_str(&format!(" It waits: {}.", waiting::reason(item)));
+    let reason = item.map(waiting::reason).unwrap_or_default();
+    if !reason.is_empty() {
+        text.push_str(&format!(" It waits: {reason}."));
     }
-    if let Some(message) = app["lastTaskFailure"]["message"].as_str() {
-        let state = app["lastTaskFailure"]["state"].as_str().unwrap_or_default();
-        text.push_str(&format!(" Its last failure: {state}, {}", message.trim()));
+    let failure = &app["lastTaskFailure"];
+    let Some(message) = failure["message"].as_str().map(str::trim) else { return text };
+    if message.is_empty() || !reason.contains(message) {
+        let state = failure["state"].as_str().unwrap_or_default();
+        text.push_str(&format!(" Its last failure: {state}, {message}"));
     }
-    output::say(&text);
-    Ok(())
+    // It ran, so what it wrote may say more than how it ended.
+    if let (true, Some(task)) = (message.starts_with("Command "), failure["taskId"].as_str()) {
+        text.push_str(&format!("\nWhat it wrote: dcos task log --completed {task} stderr"));
+    }
+    text
 }
 
 /// The version that a negative number names; any other text is a version. dcos-core-cli:
@@ -274,6 +310,7 @@ async fn update(marathon: &Marathon, app: &OfApp, properties: &[String]) -> Resu
     marathon.app(&app.app_id).await?;
     let example = "dcos marathon app update your-app-id < app_update.json";
     let body = definition::properties(properties, example).await?;
+    fields::warn(&body);
     created(&marathon.deploy(Method::PUT, &path(&app.app_id), &force(app.force), Some(&body)).await?)
 }
 
@@ -289,5 +326,36 @@ async fn kill(marathon: &Marathon, id: &str, scale: bool, host: Option<String>) 
     match scale {
         true => output::line(&format!("Started deployment: {answer}")),
         false => output::line(&format!("Killed tasks: {}", answer["tasks"])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_misses_is_said_once_and_with_the_next_step() {
+        let check = |message: &str, item: Option<Value>, expected: &str| {
+            let failure = json!({"message": message, "state": "TASK_FAILED", "taskId": "a.1"});
+            let app = json!({"id": "/a", "lastTaskFailure": failure});
+            assert_eq!(said(&app, item.as_ref(), 0, 1), expected);
+        };
+        let held = |message: &str| json!({"delay": {"timeLeftSeconds": 3, "overdue": false}, "lastTaskFailure": {"message": message}});
+        check(
+            "cannot fetch x",
+            Some(held("cannot fetch x")),
+            "0 of 1 instances of /a run. It waits: held back 3 s after: cannot fetch x.",
+        );
+        check(
+            "cannot fetch x",
+            None,
+            "0 of 1 instances of /a run. Its last failure: TASK_FAILED, cannot fetch x",
+        );
+        check(
+            "Command exited with status 3",
+            Some(held("Command exited with status 3")),
+            "0 of 1 instances of /a run. It waits: held back 3 s after: Command exited with status 3.\n\
+             What it wrote: dcos task log --completed a.1 stderr",
+        );
     }
 }

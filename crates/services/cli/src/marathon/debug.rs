@@ -83,6 +83,15 @@ fn list(queue: &[Value]) -> Table {
         "LAST UNUSED OFFER",
         "LAST USED OFFER",
         "WAITING FOR",
+    ])
+    .dispensable(&[
+        "LAST USED OFFER",
+        "LAST UNUSED OFFER",
+        "UNUSED OFFERS",
+        "PROCESSED OFFERS",
+        "WAITING",
+        "SINCE",
+        "INSTANCES TO LAUNCH",
     ]);
     for heading in ["INSTANCES TO LAUNCH", "PROCESSED OFFERS", "UNUSED OFFERS"] {
         table = table.align(heading, Align::Right);

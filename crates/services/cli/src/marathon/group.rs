@@ -40,6 +40,9 @@ pub enum Command {
         /// The group version to use for the command
         #[arg(long)]
         group_version: Option<String>,
+        /// Print JSON-formatted data, as it always is
+        #[arg(long, hide = true)]
+        json: bool,
         /// The group ID
         group_id: String,
     },
@@ -86,7 +89,7 @@ pub(super) async fn run(command: Command, marathon: &Marathon) -> Result<(), Err
         Command::Scale { group, scale_factor } => {
             put(marathon, &group, &json!({ "scaleBy": scale_factor })).await
         }
-        Command::Show { group_version, group_id } => {
+        Command::Show { group_version, json: _, group_id } => {
             let version = group_version.map(|version| format!("/versions/{}", encoded(&version)));
             let path = format!("{}{}", path(&group_id), version.unwrap_or_default());
             output::json(&marathon.get(&path).await?.json::<Value>()?)

@@ -32,7 +32,15 @@ fn table(apps: &[Value], deployments: &[Value], queue: &[Value]) -> Table {
     let why = apps.iter().any(|app| item(app).is_some());
     let headings =
         ["ID", "MEM", "CPUS", "TASKS", "HEALTH", "DEPLOYMENT", "WAITING", "CONTAINER", "CMD", "ROLE"];
-    let mut table = Table::new(headings.into_iter().chain(why.then_some("WAITING FOR")));
+    let mut table = Table::new(headings.into_iter().chain(why.then_some("WAITING FOR"))).dispensable(&[
+        "ROLE",
+        "WAITING",
+        "CONTAINER",
+        "CMD",
+        "DEPLOYMENT",
+        "CPUS",
+        "MEM",
+    ]);
     for app in apps {
         let item = item(app);
         let text = |field: &str| app[field].as_str().unwrap_or_default().to_owned();

@@ -24,6 +24,9 @@ pub enum Command {
     },
     /// List a specific task
     Show {
+        /// Print JSON-formatted data, as it always is
+        #[arg(long, hide = true)]
+        json: bool,
         /// The task ID
         task_id: String,
     },
@@ -60,7 +63,7 @@ struct Tasks {
 pub(super) async fn run(command: Command, marathon: &Marathon) -> Result<(), Error> {
     match command {
         Command::List { json, quiet, app_id } => list(marathon, app_id.as_deref(), quiet, json).await,
-        Command::Show { task_id } => {
+        Command::Show { json: _, task_id } => {
             let tasks = all(marathon).await?;
             match tasks.iter().find(|task| task["id"] == task_id.as_str()) {
                 Some(task) => output::json(task),
@@ -104,7 +107,8 @@ async fn list(marathon: &Marathon, app: Option<&str>, quiet: bool, json: bool) -
 
 /// dcos: tables.app_task_table.
 fn table(tasks: &[Value]) -> Table {
-    let mut table = Table::new(["APP", "HEALTHY", "STARTED", "HOST", "ID", "ROLE"]);
+    let mut table = Table::new(["APP", "HEALTHY", "STARTED", "HOST", "ID", "ROLE"])
+        .dispensable(&["ROLE", "STARTED", "HOST"]);
     for task in tasks {
         let text = |field: &str| task[field].as_str().unwrap_or("N/A").to_owned();
         let results = task["healthCheckResults"].as_array();

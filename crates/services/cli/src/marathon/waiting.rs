@@ -12,6 +12,9 @@ pub(crate) fn reason(item: &Value) -> String {
             None => format!("held back {left} s"),
         };
     }
+    if item["count"] == 0 && item["preparing"][0].is_object() {
+        return preparing(&item["preparing"][0]);
+    }
     let summary = &item["processedOffersSummary"];
     let steps = summary["rejectSummaryLastOffers"].as_array();
     let offers = steps.and_then(|steps| steps.first()?["processed"].as_u64()).unwrap_or_default();
@@ -27,6 +30,15 @@ pub(crate) fn reason(item: &Value) -> String {
     match declined.is_empty() {
         true => "no agent has offered anything since".to_owned(),
         false => declined.join(", "),
+    }
+}
+
+/// What an agent does for a task before it starts.
+fn preparing(task: &Value) -> String {
+    let host = task["host"].as_str().unwrap_or("its agent");
+    match task["message"].as_str().map(str::trim).filter(|message| !message.is_empty()) {
+        Some(message) => format!("being prepared on {host}: {message}"),
+        None => format!("being prepared on {host}"),
     }
 }
 
@@ -77,6 +89,11 @@ mod tests {
         check(
             json!({"delay": {"timeLeftSeconds": 0, "overdue": true}}),
             "no agent has offered anything since",
+        );
+        check(
+            json!({"count": 0, "delay": {"timeLeftSeconds": 0, "overdue": true},
+                "preparing": [{"host": "10.0.0.2", "message": "Pulling image busybox: 1 of 4 MiB"}]}),
+            "being prepared on 10.0.0.2: Pulling image busybox: 1 of 4 MiB",
         );
         check(
             json!({

@@ -6,6 +6,9 @@ use serde_json::Value;
 use crate::marathon::encoded;
 use crate::{Client, Error, glob};
 
+/// How many of the tasks that may be meant are named.
+const NAMED: usize = 5;
+
 /// Which tasks a command looks at. dcos-core-cli: `taskFilters`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filters {
@@ -168,14 +171,20 @@ fn unreadable(error: serde_json::Error) -> Error {
 /// The one task that is meant. dcos-core-cli: findTask.
 ///
 /// # Errors
-/// There is none, or several of which none has exactly this id.
+/// There is none, or several of which none has exactly this id, nor is the only one that runs.
 pub(crate) async fn one(client: &Client, filters: &Filters) -> Result<Task, Error> {
     let mut found = all(client, filters).await?;
     let exact = found.iter().position(|task| task.id == filters.id);
     if let Some(at) = exact.or((found.len() == 1).then_some(0)) {
         return Ok(found.swap_remove(at));
     }
-    let names: Vec<&str> = found.iter().map(|task| task.id.as_str()).collect();
+    // Among those that ended, the one that runs.
+    let mut running = (0..found.len()).filter(|at| !found[*at].is_over());
+    if let (Some(at), None) = (running.next(), running.next()) {
+        return Ok(found.swap_remove(at));
+    }
+    let mut names: Vec<&str> = found.iter().take(NAMED).map(|task| task.id.as_str()).collect();
+    names.extend((found.len() > NAMED).then_some("..."));
     Err(Error::new(format!("found more than one task with the same name: [{}]", names.join(" ")))
         .hint("Give more of the id, or the whole of it."))
 }

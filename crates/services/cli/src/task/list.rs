@@ -53,7 +53,8 @@ pub(super) async fn run(arguments: Arguments, client: &Client) -> Result<(), Err
     }
     let agents = by_id(&state["slaves"]);
     let frameworks = by_id(&state["frameworks"]);
-    let mut table = Table::new(["NAME", "HOST", "USER", "STATE", "ID", "AGENT ID", "REGION", "ZONE"]);
+    let mut table = Table::new(["NAME", "HOST", "USER", "STATE", "ID", "AGENT ID", "REGION", "ZONE"])
+        .dispensable(&["ZONE", "REGION", "AGENT ID", "USER", "HOST"]);
     for task in &tasks {
         let agent = agents.get(text(&task["slave_id"]));
         let user =
