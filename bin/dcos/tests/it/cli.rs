@@ -270,6 +270,13 @@ fn slips_are_refused_with_what_was_meant() {
         "marathon app add none.json",
         "can't read from resource: none.json. Please check that it exists",
     );
+    let warned = user.dcos_with("marathon app update hello", r#"{"instnaces": 0}"#);
+    let meant = "Warning: an app has no field 'instnaces'; it is passed over. Did you mean 'instances'?\n";
+    assert!(warned.code == Some(0) && warned.stderr == meant, "{warned:?}");
+    user.refused(
+        "marathon app update hello cpus=-1",
+        "Invalid JSON\n  /cpus: found -1, allowed is 0.001 or more",
+    );
     user.refused("marathon app start hello -- -1", "the number of instances must be positive: -1");
     user.refused("marathon app version list --max-count 0 hello", "maximum count must be a positive number");
     user.refused("marathon app show --app-version 2 hello", "relative versions must be negative: 2");
