@@ -13,11 +13,11 @@ use agent_core::{ContainerPlan, ImagePlan, Launch, NetworkPlan, Protocol, Volume
 use base::ContainerId;
 use containers::{ContainerSpec, Isolation};
 use fetcher::Fetcher;
-use images::{DockerConfig, Images, Pull, Reference};
+use images::{DockerConfig, Image, Images, Pull, Reference};
 use mesos_proto::v1::NetworkInfo;
 use mesos_proto::v1::network_info::{self, IpAddress};
 use netlink::Networks;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use web_client::WebClient;
 
 use crate::Config;
@@ -54,6 +54,8 @@ pub(crate) struct Provider {
     images: Result<Images, String>,
     /// Or why there are none.
     networks: Result<Arc<Networks>, String>,
+    /// Read by those who are about to hold an image, written by those who release one.
+    holding: Arc<RwLock<()>>,
 }
 
 impl Provider {
@@ -79,7 +81,8 @@ impl Provider {
         {
             tracing::warn!(why, "tasks cannot have all that they may ask for");
         }
-        Provider { config, isolation, private, fetcher, images, networks }
+        let holding = Arc::default();
+        Provider { config, isolation, private, fetcher, images, networks, holding }
     }
 
     /// The agent's images.
@@ -151,8 +154,7 @@ impl Provider {
         };
         let how = Pull { force: wanted.force_pull, names: false, credentials, progress: Arc::new(progress) };
         let image = images.pull(&reference, how).await.map_err(|error| with_causes(&error))?;
-        let held = images.hold(&image, &launch.run.container_id).await;
-        held.map_err(|error| with_causes(&error))?;
+        self.hold(images, &image, &launch.run.container_id).await?;
         let config = Effective::of(&image.config, &launch.plan);
         let user = match launch.executor.command.as_ref().and_then(sandbox::own_user) {
             Some(own) => own.to_owned(),
@@ -175,6 +177,19 @@ impl Provider {
             layers.push(empty);
         }
         Ok(Some(Root { layers, config, volumes: image.config.volumes.clone() }))
+    }
+
+    /// Keeps the image for the container. It goes on to its end when whoever waits for it goes away, and a
+    /// release waits for it: one that came before its end would find nothing to give back.
+    async fn hold(&self, images: &Images, image: &Image, holder: &ContainerId) -> Result<(), String> {
+        let holding = Arc::clone(&self.holding).read_owned().await;
+        let (images, image, holder) = (images.clone(), image.clone(), holder.clone());
+        let held = tokio::spawn(async move {
+            let held = images.hold(&image, &holder).await;
+            drop(holding);
+            held
+        });
+        held.await.map_err(|error| error.to_string())?.map_err(|error| with_causes(&error))
     }
 
     fn assemble(
@@ -275,10 +290,11 @@ impl Provider {
                 tracing::error!(%container_id, error = with_causes(&error), "a container's network is left");
             }
         }
-        if let Ok(images) = &self.images
-            && let Err(error) = images.release(container_id).await
-        {
-            tracing::error!(%container_id, error = with_causes(&error), "a container's image is still held");
+        if let Ok(images) = &self.images {
+            drop(self.holding.write().await);
+            if let Err(error) = images.release(container_id).await {
+                tracing::error!(%container_id, error = with_causes(&error), "a container's image is still held");
+            }
         }
         // The last, because it is what the rest is found by.
         let removed = tokio::task::spawn_blocking(move || containers::remove_tree(&private)).await;

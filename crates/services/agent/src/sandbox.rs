@@ -99,22 +99,24 @@ pub(crate) fn make(sandbox: &Path, owner: Option<Owner>) -> Result<(), SandboxEr
     set_latest(sandbox)
 }
 
-/// Gives the sandbox with all that is in it to a user who was not known when it was made.
+/// Gives the sandbox with all that is in it to a user who was not known when it was made. The outermost goes
+/// last: until then nobody but root can come in, and put a link in the place of what is still to be given.
 pub(crate) fn give(sandbox: &Path, (uid, gid): Owner) -> Result<(), SandboxError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| SandboxError::Io { attempt: "give away", path, source }
     };
-    let mut left = vec![sandbox.to_owned()];
-    while let Some(path) = left.pop() {
-        lchown(&path, Some(uid), Some(gid)).map_err(failed(&path))?;
+    let mut all = vec![sandbox.to_owned()];
+    let mut seen = 0;
+    while let Some(path) = all.get(seen).cloned() {
+        seen += 1;
         if fs::symlink_metadata(&path).map_err(failed(&path))?.is_dir() {
             for entry in fs::read_dir(&path).map_err(failed(&path))? {
-                left.push(entry.map_err(failed(&path))?.path());
+                all.push(entry.map_err(failed(&path))?.path());
             }
         }
     }
-    Ok(())
+    all.iter().rev().try_for_each(|path| lchown(path, Some(uid), Some(gid)).map_err(failed(path)))
 }
 
 /// `runs/latest` leads to the newest run.

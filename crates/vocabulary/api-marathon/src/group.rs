@@ -12,6 +12,7 @@ use crate::read::{At, Reader};
 use crate::reference::{Field, Kind};
 use crate::request::{path_id, read_app};
 use crate::update::{AppUpdate, Settings};
+use crate::validate;
 
 /// Groups within groups; more are no design but a mistake.
 const MAX_DEPTH: usize = 32;
@@ -97,15 +98,21 @@ impl GroupUpdate {
             _ => f64::from(u32::MAX),
         };
         let within = context.apps.iter().filter(|app| app.id.is_within(id) && app.id != *id);
-        let scaled = within.map(|app| {
+        let mut problems = Problems::default();
+        let mut change = GroupChange::default();
+        for app in within {
             let instances = (f64::from(app.instances) * factor).ceil();
             if instances > most {
                 let why = format!("{} would have {instances} instances, allowed are {most}", app.id);
                 return Err(ApiError::message(422, why));
             }
-            Ok(AppDefinition { instances: instances as u32, ..(**app).clone() })
-        });
-        Ok(GroupChange { apps: scaled.collect::<Result<_, _>>()?, gone: BTreeSet::new() })
+            let scaled = AppDefinition { instances: instances as u32, ..(**app).clone() };
+            if let Err(error) = validate::in_group(&scaled) {
+                add_problems(&mut problems, app.id.as_str(), error);
+            }
+            change.apps.push(scaled);
+        }
+        problems.or(Some(change), ApiError::invalid_object)
     }
 
     fn visit(
@@ -168,6 +175,7 @@ fn app(
         None => update.create(Some(id), context.settings, context.now)?,
     };
     app.dependencies.extend(dependencies.iter().cloned());
+    validate::in_group(&app)?;
     Ok(app)
 }
 

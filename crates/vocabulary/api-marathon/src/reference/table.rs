@@ -322,8 +322,9 @@ pub const FIELDS: &[Field] = &[
         "healthChecks[].protocol",
         Word(&["HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP"]),
         Json("\"HTTP\""),
-        "`HTTP` and `TCP` are checked by Marathon at the agent's address and host port, `COMMAND` by the executor. The \
-         others are refused.",
+        "`HTTP` and `TCP` are checked by Marathon at the agent's address and host port. `MESOS_HTTP`, `MESOS_TCP` and \
+         `COMMAND` are checked by the executor beside the task: at 127.0.0.1, in a network of its own at the container \
+         port. Of these an app has at most one. The others are refused.",
     ),
     field(
         "healthChecks[].ipProtocol",
@@ -507,7 +508,7 @@ pub const FIELDS: &[Field] = &[
         Json("0"),
         "Seconds after which it is forgotten, and killed should it come back; not less than the other.",
     ),
-    field("tty", Flag, Absent, "Whether tasks get a terminal."),
+    field("tty", Flag, Absent, "Whether tasks get a terminal. `true` is refused."),
     field(
         "role",
         Text("at least one character"),

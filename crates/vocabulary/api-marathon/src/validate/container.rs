@@ -126,6 +126,11 @@ fn volumes(problems: &mut Problems, container: &Container) {
             );
         }
         problems.check(
+            !volume.container_path.chars().all(|c| matches!(c, '/' | '.')),
+            format!("{at}/containerPath"),
+            format!("found '{}', allowed are paths below the root and the sandbox", volume.container_path),
+        );
+        problems.check(
             paths.insert(volume.container_path.trim_end_matches('/')),
             format!("{at}/containerPath"),
             format!("found '{}', where another volume is", volume.container_path),

@@ -79,6 +79,14 @@ pub(crate) fn app(
     problems.or(Some(()), ApiError::invalid_object)
 }
 
+/// Whether a good app still is one after what its group made of it: another number of instances, more dependencies.
+pub(crate) fn in_group(app: &AppDefinition) -> Result<(), ApiError> {
+    let mut problems = Problems::default();
+    strategies(&mut problems, app);
+    size(&mut problems, app);
+    problems.or(Some(()), ApiError::invalid_object)
+}
+
 fn command(problems: &mut Problems, app: &AppDefinition) {
     // Marathon takes a command of one character for an empty one.
     problems.check(
@@ -108,6 +116,7 @@ fn command(problems: &mut Problems, app: &AppDefinition) {
         "/",
         "Feature gpu_resources is not enabled. Enable with --enable_features gpu_resources)",
     );
+    problems.check(app.tty != Some(true), "/tty", "terminals are not supported yet; supported is false");
     let without_nul = |text: &str| !text.contains('\0');
     let nul = "must not contain a NUL character";
     problems.check(app.cmd.as_deref().is_none_or(without_nul), "/cmd", nul);
@@ -139,15 +148,14 @@ fn health_check(problems: &mut Problems, path: &str, check: &HealthCheck, ports:
         (protocol, Some(_)) => {
             problems.add(path, format!("illegal protocol {} specified with command", protocol.as_str()));
         }
-        (
-            protocol @ (Protocol::Https | Protocol::MesosHttps | Protocol::MesosHttp | Protocol::MesosTcp),
-            None,
-        ) => {
-            let why =
-                format!("{} is not supported yet; supported are HTTP, TCP and COMMAND", protocol.as_str());
+        (protocol @ (Protocol::Https | Protocol::MesosHttps), None) => {
+            let why = format!(
+                "{} is not supported yet; supported are HTTP, TCP, MESOS_HTTP, MESOS_TCP and COMMAND",
+                protocol.as_str()
+            );
             problems.add(format!("{path}/protocol"), why);
         }
-        (Protocol::Http | Protocol::Tcp, None) => {}
+        (Protocol::Http | Protocol::Tcp | Protocol::MesosHttp | Protocol::MesosTcp, None) => {}
     }
     if check.protocol != Protocol::Command {
         let addresses_a_port = match (check.port_index, check.port) {

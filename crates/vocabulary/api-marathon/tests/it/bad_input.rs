@@ -204,6 +204,8 @@ fn what_is_not_there_yet_is_refused_by_name() {
         (r#""resourceLimits": {"cpus": "unlimited"}"#, "/resourceLimits"),
         (r#""executor": "/opt/executor""#, "/executor"),
         (r#""healthChecks": [{"protocol": "HTTPS"}]"#, "/healthChecks(0)/protocol"),
+        (r#""healthChecks": [{"protocol": "MESOS_HTTPS"}]"#, "/healthChecks(0)/protocol"),
+        (r#""tty": true"#, "/tty"),
     ] {
         let error = post(&format!(r#"{{"id": "/a", "cmd": "run", {members}}}"#)).expect_err(members);
         let body = body_of(&error);

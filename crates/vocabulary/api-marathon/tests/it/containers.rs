@@ -73,10 +73,10 @@ fn images_on_the_hosts_network() {
     check(
         json!({"container": {"type": "MESOS", "linuxInfo": {
             "seccomp": {"unconfined": true}, "ipcInfo": {"mode": "PRIVATE", "shmSize": 64}
-        }}, "cmd": "run", "tty": true}),
+        }}, "cmd": "run", "tty": false}),
         json!({"container": {"type": "MESOS", "linuxInfo": {
             "seccomp": {"unconfined": true}, "ipcInfo": {"mode": "PRIVATE", "shmSize": 64}
-        }, "volumes": []}, "tty": true}),
+        }, "volumes": []}, "tty": false}),
     );
 }
 
@@ -427,6 +427,11 @@ fn wrong_volumes() {
         json!({"containerPath": "/a/../../b", "hostPath": "/srv", "mode": "RO"}),
         "/containerPath",
         "found '/a/../../b', allowed are paths without '..'",
+    );
+    volume(
+        json!({"containerPath": "/.", "hostPath": "/srv", "mode": "RO"}),
+        "/containerPath",
+        "found '/.', allowed are paths below the root and the sandbox",
     );
     volume(
         json!({"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}),

@@ -75,6 +75,28 @@ fn groups_are_scaled() {
 }
 
 #[test]
+fn what_a_group_makes_of_its_apps_is_checked_again() {
+    let fails = |found: Result<GroupChange, ApiError>, path: &str, text: &str| {
+        let error = found.unwrap_err();
+        let detail = body_of(&error)["details"][0].clone();
+        assert_eq!((error.status, &detail["path"]), (422, &json!(path)), "{error}");
+        assert!(detail["errors"][0].as_str().unwrap().contains(text), "{detail}");
+    };
+    let many: Vec<String> = (0..5000).map(|number| format!("/a-rather-long-name-{number}")).collect();
+    let body = json!({"dependencies": many, "apps": [{"id": "web", "cmd": "run"}]});
+    fails(change("/shop", body, &[]), "/apps(0)", "the definition is too large");
+
+    let single = json!({
+        "id": "/shop/one", "cmd": "run", "labels": {"MARATHON_SINGLE_INSTANCE_APP": "true"},
+        "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
+    });
+    let apps = [Arc::new(post(&single.to_string()).unwrap())];
+    let context = GroupContext { apps: &apps, settings: &settings(), now: NOW };
+    let scaled = GroupUpdate::parse(br#"{"scaleBy": 2}"#).unwrap().resolve(&AppId::new("/shop"), context);
+    fails(scaled, "/shop/one", "Single instance app may only have one instance");
+}
+
+#[test]
 fn problems_are_told_at_their_place() {
     let check = |body: Value, message: &str, expected: Value| {
         let error = change("/shop", body.clone(), &[]).expect_err(&body.to_string());

@@ -60,9 +60,13 @@ fn what_is_not_allowed_is_named() {
     check("ulimit", "files=20", "name=soft or name=soft:hard, such as nofile=1024:2048");
     check("dns", "here", "an IP address");
     check("rm", "false", "true: nothing of a container that ended is left");
-    for bad in ["data:/b", "/a", "/a:b", "/a:/b:z", "/a/../..:/b"] {
+    for bad in ["data:/b", "/a", "/a:b", "/a:/b:z", "/a/../..:/b", "/a:/", "/a:/./"] {
         let allowed = "/path/on/the/host:/path/in/the/container, with :ro or :rw after it if wanted";
         check("volume", bad, allowed);
+    }
+    let allowed = "/path/in/the/container, with :size=64m, :ro or :rw after it if wanted";
+    for bad in ["t", "/", "/t:huge"] {
+        check("tmpfs", bad, allowed);
     }
 }
 

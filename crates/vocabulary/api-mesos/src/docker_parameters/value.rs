@@ -42,6 +42,12 @@ pub(super) fn absolute(value: &str) -> Parsed<String> {
     plain.then(|| value.to_owned()).ok_or("an absolute path without '..'")
 }
 
+/// Where something is mounted: nothing can be in place of the root itself.
+fn mount_point(value: &str) -> Parsed<String> {
+    let is_root = value.split('/').all(|part| matches!(part, "" | "."));
+    if is_root { Err("a path below the root") } else { absolute(value) }
+}
+
 pub(super) fn environment(all: &mut DockerParameters, value: &str) -> Parsed<()> {
     let allowed = "NAME=value";
     let (name, value) = value.split_once('=').ok_or(allowed)?;
@@ -114,14 +120,15 @@ pub(super) fn volume(value: &str) -> Parsed<BindVolume> {
         (Some("ro"), None) => true,
         _ => return Err(allowed),
     };
-    let absolute = |path| absolute(path).map_err(|_| allowed);
-    Ok(BindVolume { source: absolute(source)?, target: absolute(target)?, read_only })
+    let source = absolute(source).map_err(|_| allowed)?;
+    let target = mount_point(target).map_err(|_| allowed)?;
+    Ok(BindVolume { source, target, read_only })
 }
 
 pub(super) fn tmpfs(value: &str) -> Parsed<Tmpfs> {
     let allowed = "/path/in/the/container, with :size=64m, :ro or :rw after it if wanted";
     let (target, options) = value.split_once(':').unwrap_or((value, ""));
-    let target = absolute(target).map_err(|_| allowed)?;
+    let target = mount_point(target).map_err(|_| allowed)?;
     let mut tmpfs = Tmpfs { target, bytes: None, read_only: false };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
