@@ -11,13 +11,14 @@ use crate::usage::{CpuUsage, MemoryUsage, Usage, of_ticks};
 
 /// Kills everything below the init while the init still stands, stopped so that it starts nothing new:
 /// orphans are handed to it (it is a child subreaper), so none can slip away. Returns when none is left or
-/// time is up; what is left then is found once more by [`kill_members`].
+/// time is up; what is left then is found once more by [`kill_members`]. Of one that ended by itself the
+/// members are those that have the marker or its session.
 pub(crate) fn end_members(init: &ProcessIdentity, marker: &str, timeout: Duration) {
-    let Ok(seen) = Stat::read(init.pid) else { return };
-    if seen.start_time != init.start_time {
-        return;
+    if let Ok(seen) = Stat::read(init.pid)
+        && seen.start_time == init.start_time
+    {
+        tree::signal(init.pid, &seen, Signal::STOP);
     }
-    tree::signal(init.pid, &seen, Signal::STOP);
     let deadline = Instant::now() + timeout;
     while !kill_members(Some(init), marker).is_empty() && Instant::now() < deadline {
         pause();

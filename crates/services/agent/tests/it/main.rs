@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod http;
+mod images;
 mod master;
 mod node;
 mod restart;

@@ -6,7 +6,7 @@ use http_kit::{Address, Body, BodySender, Client, HeaderName, HeaderValue, Metho
 use mesos_proto::recordio::{self, Decoder};
 use mesos_proto::v1::TaskState;
 use mesos_proto::v1::agent::{Call, ProcessIo, call, process_io};
-use mesos_proto::v1::{self, CommandInfo, ContainerInfo, TtyInfo, container_info, tty_info};
+use mesos_proto::v1::{self, CommandInfo, ContainerInfo, TaskInfo, TtyInfo, container_info, tty_info};
 use mesos_proto::{binary, json};
 use serde_json::json;
 
@@ -16,16 +16,16 @@ use crate::node::{Dir, Node, config, eventually};
 const PATIENCE: Duration = Duration::from_secs(30);
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// An agent that runs one task, `t`.
-struct Scene {
+/// An agent that runs a task.
+pub(crate) struct Scene {
     node: Node,
     container: String,
     session: Session,
 }
 
 impl Scene {
+    /// One that runs a command task, `t`.
     async fn of(node: Node, master: &mut Master) -> Scene {
-        let mut session = master.session().await;
         let mut task = task("t", "exec sleep 1000");
         let variable = v1::environment::Variable {
             name: "OF_TASK".into(),
@@ -33,10 +33,22 @@ impl Scene {
             ..v1::environment::Variable::default()
         };
         task.command.as_mut().unwrap().environment = Some(v1::Environment { variables: vec![variable] });
-        session.run(task);
-        let running = session.until("t", TaskState::TaskRunning).await;
-        let container = running.container_status.unwrap().container_id.unwrap().value;
-        Scene { node, container, session }
+        Scene::with(node, master, task).await
+    }
+
+    pub(crate) async fn with(node: Node, master: &mut Master, task: TaskInfo) -> Scene {
+        let session = master.session().await;
+        let mut scene = Scene { node, container: String::new(), session };
+        scene.run(task).await;
+        scene
+    }
+
+    /// Runs another task; sessions are in its container from here on.
+    pub(crate) async fn run(&mut self, task: TaskInfo) {
+        let id = task.task_id.value.clone();
+        self.session.run(task);
+        let running = self.session.until(&id, TaskState::TaskRunning).await;
+        self.container = running.container_status.unwrap().container_id.unwrap().value;
     }
 
     fn id(&self, name: &str) -> v1::ContainerId {
@@ -44,7 +56,7 @@ impl Scene {
         v1::ContainerId { value: name.into(), parent: Some(Box::new(parent)) }
     }
 
-    fn launch(&self, name: &str, script: &str, tty: bool) -> Call {
+    pub(crate) fn launch(&self, name: &str, script: &str, tty: bool) -> Call {
         let shell = |value: &str| CommandInfo { value: Some(value.into()), ..CommandInfo::default() };
         let tty_info =
             tty.then_some(TtyInfo { window_size: Some(tty_info::WindowSize { rows: 33, columns: 99 }) });
@@ -64,7 +76,7 @@ impl Scene {
         }
     }
 
-    async fn open(&self, call: &Call) -> Output {
+    pub(crate) async fn open(&self, call: &Call) -> Output {
         let mut request = request(Body::full(binary::encode(call)), &[("content-type", PROTOBUF)]);
         let stream = [("accept", "application/recordio"), ("message-accept", PROTOBUF)];
         stream.iter().for_each(|(name, value)| set(&mut request, name, value));
@@ -122,9 +134,12 @@ impl Scene {
             .count()
     }
 
-    async fn finish(mut self) {
-        self.session.kill("t");
-        self.session.until("t", TaskState::TaskKilled).await;
+    /// Ends these tasks, after which nothing is left.
+    pub(crate) async fn finish(mut self, tasks: &[&str]) {
+        for id in tasks {
+            self.session.kill(id);
+            self.session.until(id, TaskState::TaskKilled).await;
+        }
         let node = &self.node;
         eventually("nothing is left", async || node.containers_left() == 0).await;
         self.node.stop().await;
@@ -179,7 +194,7 @@ fn resized(rows: u32, columns: u32) -> Vec<u8> {
 }
 
 /// What came out of a session.
-struct Output {
+pub(crate) struct Output {
     body: Body,
     records: Decoder,
     stdout: Vec<u8>,
@@ -211,7 +226,7 @@ impl Output {
     }
 
     /// stdout and stderr to their ends.
-    async fn whole(mut self) -> (String, String) {
+    pub(crate) async fn whole(mut self) -> (String, String) {
         while self.read().await {}
         (String::from_utf8(self.stdout).unwrap(), String::from_utf8(self.stderr).unwrap())
     }
@@ -237,7 +252,20 @@ async fn a_command_runs_in_the_container_and_its_end_is_told() {
     let again =
         scene.json(serde_json::from_str(&json::to_json(&scene.launch("dbg1", "true", false))).unwrap()).await;
     assert_eq!(again, (202, String::new()));
-    scene.finish().await;
+    scene.finish(&["t"]).await;
+}
+
+#[tokio::test]
+async fn what_a_session_leaves_behind_ends_with_it() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let scene = Scene::of(Node::start(config(&dir, &master)).await, &mut master).await;
+    let marker = format!("sleep 77{}", std::process::id());
+    let script = format!("{marker} & setsid {marker} >/dev/null 2>&1 </dev/null & sleep 0.2; echo over");
+    let output = scene.open(&scene.launch("leaves", &script, false)).await.whole().await;
+    assert_eq!(output.0, "over\n");
+    assert_eq!(scene.wait("leaves").await.0, 200);
+    assert_eq!(scene.processes(&marker), 0, "in another session of the kernel's, too");
+    scene.finish(&["t"]).await;
 }
 
 #[tokio::test]
@@ -267,7 +295,7 @@ async fn input_goes_in_and_its_end_is_an_end() {
     let (_late, answered) = scene.input("cat");
     let (status, text) = answered.await.unwrap();
     assert_eq!(status, 500, "{text}");
-    scene.finish().await;
+    scene.finish(&["t"]).await;
 }
 
 #[tokio::test]
@@ -288,7 +316,7 @@ async fn a_terminal_has_a_size_and_can_be_interrupted() {
     let ended = r#"{"type":"WAIT_NESTED_CONTAINER","wait_nested_container":{"exit_status":1792}}"#;
     assert_eq!(scene.wait("tty").await, (200, ended.to_owned()));
     assert_eq!(answered.await.unwrap().0, 200);
-    scene.finish().await;
+    scene.finish(&["t"]).await;
 }
 
 #[tokio::test]
@@ -314,7 +342,7 @@ async fn a_session_ends_with_its_connection_or_when_it_is_told() {
     let remove = json!({"type": "REMOVE_NESTED_CONTAINER", "remove_nested_container": {"container_id": id}});
     assert_eq!(scene.json(remove).await, (200, String::new()));
     assert_eq!(scene.wait("b").await.0, 404);
-    scene.finish().await;
+    scene.finish(&["t"]).await;
 }
 
 #[tokio::test]
@@ -394,5 +422,5 @@ async fn what_cannot_be_is_refused_in_the_words_of_mesos() {
     let (status, text) = scene.json(serde_json::from_str(&json::to_json(&many)).unwrap()).await;
     assert_eq!((status, text.contains("has 32 sessions already")), (400, true), "{text}");
     drop(open);
-    scene.finish().await;
+    scene.finish(&["t"]).await;
 }
