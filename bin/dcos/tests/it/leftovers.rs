@@ -60,9 +60,10 @@ const SHORT: [&str; 2] = ["short-host", "short-bridge"];
 
 /// A master that lives on, and the agent that does not.
 struct Nodes {
-    dirs: TempDir,
-    master: Foreground,
     agent: Foreground,
+    master: Foreground,
+    // The last to go: what a failed test left is ended by what is in it.
+    dirs: TempDir,
 }
 
 impl Nodes {
