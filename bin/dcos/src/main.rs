@@ -70,7 +70,7 @@ fn component(command: Command) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {}", runtime::chain(&*error));
+            eprintln!("Error: {}", base::with_causes(&*error));
             ExitCode::FAILURE
         }
     }

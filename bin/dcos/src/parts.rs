@@ -72,7 +72,7 @@ impl Parts for Services {
     }
 
     fn end_tasks<'a>(&'a self, dir: &'a Path) -> EndTasks<'a> {
-        Box::pin(async { agent::end_all_tasks(dir).await.map_err(|error| runtime::chain(&error)) })
+        Box::pin(async { agent::end_all_tasks(dir).await.map_err(|error| base::with_causes(&error)) })
     }
 }
 

@@ -120,11 +120,11 @@ impl fmt::Display for Problem {
             Problem::Source { path, source } => write!(f, "{} cannot be read: {source}", path.display()),
             Problem::NotAFile { path, kind } => write!(f, "{} is a {kind}, not a file", path.display()),
             Problem::Extract { error } => {
-                write!(f, "the archive cannot be extracted: {}", with_causes(error))
+                write!(f, "the archive cannot be extracted: {}", base::with_causes(error))
             }
             Problem::Store { attempt, source } => write!(f, "{attempt}: {source}"),
             Problem::Place { error } => {
-                write!(f, "the file cannot be made in the sandbox: {}", with_causes(error))
+                write!(f, "the file cannot be made in the sandbox: {}", base::with_causes(error))
             }
         }
     }
@@ -144,16 +144,6 @@ fn size(bytes: u64) -> String {
         (value, unit) = (value / 1024.0, next);
     }
     if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// The cache's directory cannot be used.

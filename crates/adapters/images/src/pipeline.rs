@@ -77,7 +77,7 @@ pub(crate) fn unpack(
 fn extract(blocks: Blocks, diff_id: &Digest, tree: &Path, options: &Options) -> Result<Unpacked, Trouble> {
     let mut hashed = Hashed::new(blocks, Some(diff_id.hasher()));
     let unpacked = archive::unpack_tar(&mut hashed, tree, options).map_err(|error| {
-        if error.is_no_space() { Trouble::DiskFull } else { Trouble::Refused(words(&error)) }
+        if error.is_no_space() { Trouble::DiskFull } else { Trouble::Refused(base::with_causes(&error)) }
     })?;
     // What follows the end of the tar is hashed as well, but is no way to keep a machine busy.
     let limit = options.limits.bytes.saturating_sub(unpacked.bytes).max(1 << 20);
@@ -120,7 +120,7 @@ fn decompress(
     full: &SyncSender<io::Result<Vec<u8>>>,
     returned: &Receiver<Vec<u8>>,
 ) -> io::Result<()> {
-    let other = |error: archive::Error| io::Error::other(words(&error));
+    let other = |error: archive::Error| io::Error::other(base::with_causes(&error));
     let detected = Compression::detect(source).map_err(other)?;
     match detected.compression() {
         Compression::None | Compression::Gzip | Compression::Zstd => {}
@@ -148,18 +148,6 @@ fn decompress(
             return Ok(());
         }
     }
-}
-
-/// An error's text with those of its sources.
-pub(crate) fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// What comes out of the other thread.

@@ -18,7 +18,7 @@ use crate::download::{self, Address, PIECES, Tarball};
 use crate::flights::Flights;
 use crate::manifest::{self, Descriptor, Parsed};
 use crate::meter::{ImageMeter, LayerMeter};
-use crate::pipeline::{self, Expected, Metered, Pieces, Trouble, words};
+use crate::pipeline::{self, Expected, Metered, Pieces, Trouble};
 use crate::registry::{Known, Registry};
 use crate::store::{Failed, Record, Store};
 use crate::stored::{self, Stored, malformed};
@@ -387,7 +387,7 @@ impl Shared {
             Trouble::Source(error) => PullError::Layer {
                 image: image.clone(),
                 layer: expected.diff_id.clone(),
-                reason: words(&error),
+                reason: base::with_causes(&error),
             },
         })?;
         self.store.publish(incoming, &expected.diff_id, &unpacked).map_err(failed)

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use archive::{Compression, EntryKind, Limits, tar_entries};
 
 use crate::manifest::{self, Document, Refusal};
-use crate::pipeline::words;
 use crate::{Digest, PullError};
 
 /// Files in a tarball.
@@ -68,9 +67,9 @@ impl Stored {
         scratch: impl FnOnce() -> Result<File, PullError>,
     ) -> Result<Stored, PullError> {
         let broken = |reason: String| malformed(image, "the tarball", reason);
-        let detected = Compression::detect(&file).map_err(|error| broken(words(&error)))?;
+        let detected = Compression::detect(&file).map_err(|error| broken(base::with_causes(&error)))?;
         if detected.compression() != Compression::None {
-            let mut reader = detected.reader().map_err(|error| broken(words(&error)))?;
+            let mut reader = detected.reader().map_err(|error| broken(base::with_causes(&error)))?;
             let mut plain = scratch()?;
             let copied = io::copy(&mut (&mut reader).take(bytes), &mut plain);
             match copied {
@@ -107,7 +106,7 @@ impl Stored {
             }
             Ok(ControlFlow::Continue(()))
         })
-        .map_err(|error| broken(words(&error)))?;
+        .map_err(|error| broken(base::with_causes(&error)))?;
         Ok(Stored::Tar { file: Arc::new(file), index })
     }
 

@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use clock::{Clock, entropy};
 pub use ctx::{Ctx, Readiness, Shutdown, Stop};
-pub use supervisor::{Backoff, BoxError, Component, State, StateChange, Supervisor, chain};
+pub use supervisor::{Backoff, BoxError, Component, State, StateChange, Supervisor};
 
 /// The signals that ask the process to end: SIGINT and SIGTERM. From [`Termination::listen`] on they
 /// no longer end it by themselves.

@@ -218,24 +218,12 @@ async fn keep_running(component: Component, ctx: Ctx, backoff: Backoff, changes:
 fn reason(ended: Result<Result<(), BoxError>, JoinError>) -> String {
     match ended {
         Ok(Ok(())) => "it ended without being asked".to_owned(),
-        Ok(Err(error)) => chain(&*error),
+        Ok(Err(error)) => base::with_causes(&*error),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => format!("panic: {}", message(&*panic)),
             Err(error) => error.to_string(),
         },
     }
-}
-
-/// The text of an error with those of its sources, which the Display of each leaves out.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {

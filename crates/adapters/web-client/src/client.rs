@@ -14,11 +14,12 @@ use crate::call::{Answer, Call};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::download::Download;
-use crate::error::{Error, with_causes};
+use crate::error::Error;
 use crate::names::Names;
 use crate::proxy::proxy_for;
 use crate::tls::Tls;
 use crate::url::{Url, hidden};
+use base::with_causes;
 
 /// Asks servers outside. Clones share what was read of the system's configuration.
 #[derive(Clone)]

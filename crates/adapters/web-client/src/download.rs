@@ -52,7 +52,7 @@ impl Download {
                 url: self.url.clone(),
                 received: self.received,
                 expected: self.expected,
-                why: crate::error::with_causes(&error),
+                why: base::with_causes(&error),
             }),
         })
     }

@@ -31,7 +31,7 @@ impl Names {
         let resolver = resolver.await.map_err(|error| format!("/etc/resolv.conf: {error}"))?;
         let found = timeout(within, resolver.lookup_ip(host)).await;
         let found = found.map_err(|_| format!("no answer within {} s", within.as_secs()))?;
-        let found = found.map_err(|error| crate::error::with_causes(&error))?;
+        let found = found.map_err(|error| base::with_causes(&error))?;
         let mut addresses: Vec<IpAddr> = found.iter().collect();
         addresses.sort_by_key(IpAddr::is_ipv6);
         addresses.truncate(ADDRESSES);

@@ -9,8 +9,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::error::{Error, with_causes};
+use crate::error::Error;
 use crate::url::Url;
+use base::with_causes;
 
 /// Where distributions keep the certificates that they trust, in one file.
 const BUNDLES: [&str; 5] = [

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use containers::{Containers, Isolation};
 
 use crate::config::{network_name, runtime_dir};
-use crate::lifecycle::with_causes;
 use crate::private::PrivateDirs;
 use crate::{Config, Error};
+use base::with_causes;
 
 /// Written at the start of every agent, so that its containers can be found by the directory alone.
 fn note_path(dir: &Path) -> PathBuf {

@@ -16,10 +16,11 @@ use tokio::time::Instant;
 
 use crate::collector::Collector;
 use crate::executor_stream::ExecutorStream;
-use crate::lifecycle::{Lifecycles, with_causes};
+use crate::lifecycle::Lifecycles;
 use crate::mailbox::Command;
 use crate::meta::Meta;
 use crate::{Config, Error, limits, registration};
+use base::with_causes;
 
 /// Commands taken before timers get their turn.
 const BATCH: usize = 256;

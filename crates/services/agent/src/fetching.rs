@@ -9,8 +9,8 @@ use mesos_proto::v1::CommandInfo;
 use mesos_proto::v1::command_info;
 use tokio::sync::watch;
 
-use crate::lifecycle::with_causes;
 use crate::sandbox::{Owner, own_user};
+use base::with_causes;
 
 /// Whose rights read local files for a user that only an image knows.
 const NOBODY: Owner = (65534, 65534);

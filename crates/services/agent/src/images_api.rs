@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::http::{Api, read_body};
-use crate::lifecycle::with_causes;
 use crate::provision::progress_text;
+use base::with_causes;
 
 /// Lines that may wait for a client that does not read.
 const BACKLOG: usize = 16;

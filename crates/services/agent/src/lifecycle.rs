@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_core::{Input, Launch, MemoryReport, Process, Termination};
-use base::ContainerId;
+use base::{ContainerId, with_causes};
 use containers::{Containers, Exit, ProcessIdentity, Usage};
 use mesos_proto::v1::NetworkInfo;
 use tokio::sync::{oneshot, watch};
@@ -258,16 +258,4 @@ pub(crate) fn wait_status(exit: Exit) -> Option<i32> {
         Exit::Signal(signal) => Some(signal & 0x7f),
         Exit::Unknown => None,
     }
-}
-
-/// An error's text with those of its sources.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

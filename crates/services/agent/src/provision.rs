@@ -24,10 +24,10 @@ use crate::Config;
 use crate::environment::Effective;
 use crate::fetching::{fetch, owner_of_image_task};
 use crate::image_user::owner_in;
-use crate::lifecycle::with_causes;
 use crate::private::{NameFiles, PrivateDirs};
 use crate::sandbox::{self, sandbox_path};
 use crate::spec::{Parts, Root};
+use base::with_causes;
 
 /// The most of a file of credentials that is read.
 const CREDENTIALS_LIMIT: u64 = 1 << 20;

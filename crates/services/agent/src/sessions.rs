@@ -24,7 +24,7 @@ use id::SessionId;
 pub(crate) use id::invalid;
 use session::Session;
 
-use crate::lifecycle::with_causes;
+use base::with_causes;
 
 /// Sessions that one container and one agent may have at a time.
 const MOST_OF_CONTAINER: usize = 32;

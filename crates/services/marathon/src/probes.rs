@@ -209,7 +209,7 @@ async fn http(client: &Client, address: SocketAddr, host: &str, check: &HealthCh
     let response = client
         .send(&Address::Tcp(address), request, timeouts)
         .await
-        .map_err(|error| runtime::chain(&error))?;
+        .map_err(|error| base::with_causes(&error))?;
     // Marathon: HealthCheckWorker.acceptableResponses
     match response.status().as_u16() {
         200..=399 => Ok(()),

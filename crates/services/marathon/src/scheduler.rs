@@ -143,7 +143,7 @@ pub(crate) async fn run(settings: Settings, to_loop: mpsc::Sender<FromMaster>, m
                 master = leader;
             }
             error => {
-                tracing::warn!(%master, pause = ?pause, error = %runtime::chain(&error), "not subscribed with the master");
+                tracing::warn!(%master, pause = ?pause, error = %base::with_causes(&error), "not subscribed with the master");
                 master = settings.master;
             }
         }

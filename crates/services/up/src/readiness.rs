@@ -121,7 +121,7 @@ impl Master {
 /// Why the master did not answer, as its user sees it.
 fn unanswered(error: &ClientError) -> String {
     let address = &error.address;
-    let why = match std::error::Error::source(error).map(runtime::chain) {
+    let why = match std::error::Error::source(error).map(base::with_causes) {
         // The number of the kernel's error tells its user nothing.
         Some(why) => why.split(" (os error").next().unwrap_or_default().to_owned(),
         None => error.to_string(),

@@ -5,6 +5,7 @@
 //! [`Now`]; who needs randomness is handed an [`Rng`] that a service seeded.
 
 mod auth;
+mod causes;
 mod duration;
 mod fnv;
 mod id;
@@ -13,6 +14,7 @@ mod time;
 mod timers;
 
 pub use auth::{Auth, COOKIES};
+pub use causes::with_causes;
 pub use duration::duration_text;
 pub use fnv::fnv1a;
 pub use id::{AgentId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId};

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::id::SessionId;
 use super::session::{Session, window};
 use crate::http::Api;
-use crate::lifecycle::with_causes;
+use base::with_causes;
 
 /// A terminal's size until its client says another one.
 const USUAL_WINDOW: WindowSize = WindowSize { rows: 24, columns: 80 };

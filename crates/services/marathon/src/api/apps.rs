@@ -304,9 +304,13 @@ pub(super) fn fit(
 fn depends_on_itself(id: &AppId, dependencies: &BTreeMap<AppId, BTreeSet<AppId>>) -> bool {
     let mut to_see: Vec<&AppId> = dependencies.get(id).into_iter().flatten().collect();
     let mut seen = BTreeSet::new();
+    let mut followed = BTreeSet::new();
     while let Some(on) = to_see.pop() {
         if id.is_within(on) {
             return true;
+        }
+        if !followed.insert(on) {
+            continue;
         }
         for (other, its) in dependencies.iter().filter(|(other, _)| other.is_within(on)) {
             if seen.insert(other) {
