@@ -49,7 +49,7 @@ pub(crate) fn look(cgroup_root: &Path) -> (Probe, Vec<Hierarchy>) {
     if !missing.is_empty() {
         return (Probe { isolation: Isolation::Plain, missing }, Vec::new());
     }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let mut hierarchies = cgroup::find(&mounts, Path::new("/run/systemd/system").exists());
     let missing = cgroup::prepare(&mut hierarchies, cgroup_root);
     (Probe { isolation: Isolation::Full, missing }, hierarchies)
