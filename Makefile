@@ -21,6 +21,8 @@ KERNEL_MODULES = fs/overlayfs/overlay net/llc/llc net/802/stp net/bridge/bridge 
 
 # What each goal needs beyond a Rust toolchain, as command=package.
 TOOLS_BUILD = cc=gcc
+# What the examples and the guide use; the datacenter itself needs nothing.
+TOOLS_UP = busybox=busybox-static jq=jq curl=curl
 TOOLS_TEST = ip=iproute2 nft=nftables conntrack=conntrack busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container dbus-daemon=dbus ps=procps tar=tar zip=zip bzip2=bzip2 xz=xz-utils zstd=zstd docker-registry=docker-registry skopeo=skopeo jq=jq
 TOOLS_BENCH = wrk=wrk busybox=busybox-static docker-registry=docker-registry skopeo=skopeo umoci=umoci runc=runc crun=crun
 
@@ -29,7 +31,7 @@ help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 .PHONY: up
-up: release ## build, then run a datacenter on this machine (ARGS="--agents 2" and so on)
+up: tools-up release ## build, then run a datacenter on this machine (ARGS="--agents 2" and so on)
 	@exec $(RELEASE) up $(ARGS)
 
 .PHONY: release
@@ -90,10 +92,13 @@ fuzz: tools-build ## throw foreign bytes at every parser (SECONDS_EACH=30)
 dist: release ## put the program with its licence and readme into dist/
 	@mkdir -p dist && cp $(RELEASE) LICENSE README.md dist/ && (cd dist && sha256sum dcos > dcos.sha256) && ls dist
 
-.PHONY: tools-build tools-test tools-bench
+.PHONY: tools-build tools-up tools-test tools-bench
 tools-build:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain (1.95 or newer) is needed: cargo is not on the PATH"; exit 1; }
 	@$(call install,$(TOOLS_BUILD))
+# Without them the datacenter runs all the same.
+tools-up:
+	-@$(call install,$(TOOLS_UP))
 tools-test:
 	@$(call install,$(TOOLS_TEST))
 tools-bench:
