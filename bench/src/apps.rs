@@ -76,18 +76,19 @@ fn scale(cluster: &Cluster, table: &mut Table) {
     let (mut rates, mut updates) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let id = format!("/scale-{round}");
-        cluster.create_app(&app(&id, 1));
-        deployed(&events);
+        let path = format!("/marathon/v2/apps/{id}?force=true");
+        let ask = |method: &str, body: Option<&Value>| {
+            cluster.request(method, &path, body).json()["deploymentId"].take()
+        };
+        let created = cluster.create_app(&app(&id, 1));
+        deployed(&events, &created["deployments"][0]["id"]);
         let from = Instant::now();
-        cluster.request("PUT", &format!("/marathon/v2/apps/{id}"), Some(&json!({"instances": SCALE})));
-        deployed(&events);
+        deployed(&events, &ask("PUT", Some(&json!({"instances": SCALE}))));
         rates.push((SCALE - 1) as f64 / from.elapsed().as_secs_f64());
         let from = Instant::now();
-        cluster.request("PUT", &format!("/marathon/v2/apps/{id}"), Some(&json!({"env": {"ROUND": "next"}})));
-        deployed(&events);
+        deployed(&events, &ask("PUT", Some(&json!({"env": {"ROUND": "next"}}))));
         updates.push(from.elapsed().as_secs_f64());
-        cluster.request("DELETE", &format!("/marathon/v2/apps/{id}?force=true"), None);
-        deployed(&events);
+        deployed(&events, &ask("DELETE", None));
     }
     table.samples("image app: 1 to 50 instances", "tasks/s", rates, ">= 78 (Swarm: 7.8)");
     table.samples("image app: rolling update of 50", "s", updates, "<= 2.18 s (Swarm: 21.8)");
@@ -102,7 +103,7 @@ fn running(events: &Events, id: &str) -> String {
     event["taskId"].as_str().unwrap_or_default().to_owned()
 }
 
-fn deployed(events: &Events) {
-    let ended = events.next(PATIENCE, |name, _| name == "deployment_success");
-    assert!(ended.is_some(), "a deployment did not end");
+fn deployed(events: &Events, id: &Value) {
+    let ended = events.next(PATIENCE, |name, event| name == "deployment_success" && event["id"] == *id);
+    assert!(ended.is_some(), "deployment {id} did not end");
 }
