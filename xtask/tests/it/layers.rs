@@ -41,7 +41,6 @@ const IN_ONE_PLACE: &[(&str, &str)] = &[
     ("tracing-subscriber", "telemetry"),
     ("rustls", "web-client"),
     ("hickory-resolver", "web-client"),
-    ("tar", "archive"),
 ];
 
 fn layer(package: &Package) -> &'static (&'static str, &'static str, &'static [&'static str]) {

@@ -18,7 +18,6 @@ use crate::plain;
 use crate::probe::{self, Missing, Probe};
 use crate::process::{self, Exit, ProcessIdentity};
 use crate::record::Record;
-use crate::removal::remove_tree;
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::tree::container_marker;
 use crate::usage::Usage;
@@ -524,10 +523,10 @@ impl Shared {
             Err(source) => return Err(failed("remove the cgroups", source)),
         }
         if let Some(written) = self.read_record(id.as_str()).and_then(|record| record.upper_dir) {
-            remove_tree(&written).map_err(|source| failed("remove the written files", source))?;
+            host::remove_tree(&written).map_err(|source| failed("remove the written files", source))?;
         }
         // Last: it says where the rest is.
-        remove_tree(&self.config.runtime_dir.join(id.as_str()))
+        host::remove_tree(&self.config.runtime_dir.join(id.as_str()))
             .map_err(|source| failed("remove the runtime directory", source))?;
         Ok(None)
     }

@@ -65,7 +65,6 @@ mod plain;
 mod probe;
 mod process;
 mod record;
-mod removal;
 mod seccomp;
 mod session;
 mod sessions;
@@ -83,7 +82,6 @@ pub use init::container_init_main;
 pub use mounts::{Mount, MountSource, RootFs};
 pub use probe::{Missing, Probe, probe};
 pub use process::{Exit, ProcessIdentity};
-pub use removal::remove_tree;
 pub use session::{Ending, EnterError, EnterSpec, Entered, Streams, Terminal, WindowSize};
 pub use spec::{
     ContainerSpec, Devices, Isolation, KernelFiles, Limits, Namespaces, Network, Rlimit, RlimitResource,

@@ -1,93 +1,173 @@
 use std::ffi::CStr;
-use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-/// How many levels are open at once.
-const LEVELS: usize = 32;
+/// How deep trees are walked. What lies deeper is moved up first, so that a tree of any depth takes neither
+/// more stack nor more descriptors than this.
+const DEPTH_LIMIT: usize = 64;
 
-/// Removes a directory with all that is in it, however deep. Follows no link.
+/// Removes what is at `path`: a directory with all that is in it, however deep, or a single file or link. No error
+/// if there is nothing. Follows no link, and takes away what keeps files from being removed: marks (`chattr +i`),
+/// and modes that keep their owner out.
 ///
-/// [`fs::remove_dir_all`] holds a descriptor and a piece of the stack for each level: a tree of a
-/// stranger, who nests 15,000 directories, would end this process. Here what lies too deep is moved to
-/// the top first.
+/// [`std::fs::remove_dir_all`] holds a descriptor and a piece of the stack for each level: a stranger who nests
+/// 15,000 directories would end this process.
 ///
 /// # Errors
-/// The kernel's; [`io::ErrorKind::NotFound`] if nothing is there. Some of it may be gone then.
+/// What the kernel refuses. A part may be removed then.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    if !fs::symlink_metadata(path)?.is_dir() {
-        return fs::remove_file(path);
+    let top = match open_directory(CWD, path) {
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTDIR | Errno::LOOP) => return Ok(rustix::fs::unlink(path)?),
+        opened => opened?,
+    };
+    let mut removal = Removal { top: top.as_fd(), moved: 0 };
+    // What was moved up may have come behind the place that had been reached.
+    while removal.empty(top.try_clone()?, 0)? {}
+    match rustix::fs::rmdir(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::PERM) => {
+            free(top.as_fd())?;
+            Ok(rustix::fs::rmdir(path)?)
+        }
+        Err(errno) => Err(errno.into()),
     }
-    let top = open(CWD, path)?;
-    let mut moved = 0;
-    loop {
-        let before = moved;
-        empty(&top, open(&top, c".")?, 0, &mut moved)?;
-        // What was moved here while this was read may not have been seen.
-        if moved == before {
-            return fs::remove_dir(path);
+}
+
+struct Removal<'a> {
+    top: BorrowedFd<'a>,
+    /// Numbers what was moved up.
+    moved: u64,
+}
+
+impl Removal<'_> {
+    /// Removes all that is in `directory`; says whether there was anything.
+    fn empty(&mut self, directory: OwnedFd, depth: usize) -> rustix::io::Result<bool> {
+        let mut found = false;
+        let mut entries = Dir::new(directory)?;
+        // Those of a descriptor that others have used go on where they stopped.
+        entries.rewind();
+        while let Some(entry) = entries.read() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            found = true;
+            let here = entries.fd()?;
+            if entry.file_type() != FileType::Directory {
+                match remove(here, name, AtFlags::empty()) {
+                    // The file system does not tell kinds.
+                    Err(Errno::ISDIR) => {}
+                    result => {
+                        result?;
+                        continue;
+                    }
+                }
+            }
+            match open_directory(here, name) {
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+                Ok(below) if depth < DEPTH_LIMIT => {
+                    self.empty(below, depth + 1)?;
+                    remove(here, name, AtFlags::REMOVEDIR)?;
+                }
+                Ok(below) => self.move_up(here, name, below.as_fd())?,
+            }
+        }
+        Ok(found)
+    }
+
+    fn move_up(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &CStr,
+        below: BorrowedFd<'_>,
+    ) -> rustix::io::Result<()> {
+        let mut freed = false;
+        loop {
+            self.moved += 1;
+            match rustix::fs::renameat(from, name, self.top, format!(".removed-{}", self.moved)) {
+                // Somebody has chosen the same name.
+                Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+                Err(Errno::PERM | Errno::ACCESS) if !freed => {
+                    [from, below, self.top].into_iter().try_for_each(free)?;
+                    freed = true;
+                }
+                result => return result,
+            }
         }
     }
 }
 
-fn empty(top: &OwnedFd, directory: OwnedFd, level: usize, moved: &mut u64) -> Result<(), Errno> {
-    let mut entries = Dir::new(directory)?;
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let (name, directory) = (entry.file_name(), entries.fd()?);
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-            Err(Errno::ISDIR) if level == LEVELS => move_up(top, directory, name, moved)?,
-            Err(Errno::ISDIR) => {
-                empty(top, open(directory, name)?, level + 1, moved)?;
-                gone(rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR))?;
+fn remove(from: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(from, name, flags) {
+        Err(Errno::NOENT) => Ok(()),
+        // Root is refused this only where a privileged container forbade it, others where a mode does.
+        Err(Errno::PERM | Errno::ACCESS) => {
+            free(from)?;
+            let flags_of = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            // What cannot be opened, as a link, has no marks.
+            if let Ok(file) = rustix::fs::openat(from, name, flags_of, Mode::empty()) {
+                unmark(file.as_fd())?;
             }
-            other => gone(other)?,
+            rustix::fs::unlinkat(from, name, flags)
         }
+        result => result,
+    }
+}
+
+fn open_directory(from: impl AsFd, name: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(&from, name, flags | OFlags::RDONLY, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            let closed = rustix::fs::openat(&from, name, flags | OFlags::PATH, Mode::empty())?;
+            // By the descriptor, so that nobody puts a link in its place meanwhile.
+            rustix::fs::chmod(format!("/proc/self/fd/{}", closed.as_raw_fd()), Mode::RWXU)?;
+            rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())
+        }
+        opened => opened,
+    }
+}
+
+/// Lets entries of the directory be removed.
+fn free(directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    unmark(directory)?;
+    // Only an owner may, and only a mode that keeps the owner out is in the way.
+    let _ = rustix::fs::fchmod(directory, Mode::RWXU);
+    Ok(())
+}
+
+fn unmark(file: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    // A file system that has no such marks keeps nothing from being removed.
+    let Ok(marks) = rustix::fs::ioctl_getflags(file) else { return Ok(()) };
+    let kept = IFlags::IMMUTABLE | IFlags::APPEND;
+    if marks.intersects(kept) {
+        rustix::fs::ioctl_setflags(file, marks - kept)?;
     }
     Ok(())
 }
 
-/// Moves a directory to the top, under a name that is free.
-fn move_up(top: &OwnedFd, from: BorrowedFd<'_>, name: &CStr, moved: &mut u64) -> Result<(), Errno> {
-    loop {
-        *moved += 1;
-        match rustix::fs::renameat(from, name, top, format!(".removed-{moved}")) {
-            // The tree has that name already.
-            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::INVAL) => {}
-            other => return gone(other),
-        }
-    }
-}
-
-fn open(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(at, name, flags, Mode::empty())
-}
-
-fn gone(result: Result<(), Errno>) -> Result<(), Errno> {
-    match result {
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
-    /// Makes `depth` directories in each other, below `path`, with a file in the last.
+    /// Makes `depth` directories in each other, below `path`, a link in every hundredth, a file in the last.
     fn nest(path: &Path, depth: usize) {
-        let mut at = open(CWD, path).unwrap();
-        for _ in 0..depth {
+        let mut at = open_directory(CWD, path).unwrap();
+        for level in 0..depth {
             rustix::fs::mkdirat(&at, c"d", Mode::RWXU).unwrap();
-            at = open(&at, c"d").unwrap();
+            if level % 100 == 0 {
+                rustix::fs::symlinkat("/", &at, "root").unwrap();
+            }
+            at = open_directory(&at, c"d").unwrap();
         }
         let flags = OFlags::CREATE | OFlags::WRONLY;
         rustix::fs::openat(&at, c"file", flags, Mode::RWXU).unwrap();
@@ -110,9 +190,32 @@ mod tests {
         nest(&tree.join("wide"), 100);
         remove_tree(&tree).unwrap();
         assert_eq!(fs::read_dir(around.path()).unwrap().count(), 1);
-        assert_eq!(remove_tree(&tree).unwrap_err().kind(), io::ErrorKind::NotFound);
-        std::os::unix::fs::symlink("kept", around.path().join("link")).unwrap();
-        remove_tree(&around.path().join("link")).unwrap();
-        assert!(around.path().join("kept").exists());
+        remove_tree(&tree).expect("nothing to remove");
+    }
+
+    #[test]
+    fn a_file_or_a_link_goes_alone() {
+        let around = tempfile::tempdir().unwrap();
+        let (kept, link) = (around.path().join("kept"), around.path().join("link"));
+        fs::create_dir(&kept).unwrap();
+        std::os::unix::fs::symlink(&kept, &link).unwrap();
+        remove_tree(&link).unwrap();
+        assert!(kept.exists() && !link.exists());
+        fs::write(&link, "").unwrap();
+        remove_tree(&link).unwrap();
+        assert!(!link.exists());
+    }
+
+    #[test]
+    fn modes_that_keep_the_owner_out_are_no_hindrance() {
+        let around = tempfile::tempdir().unwrap();
+        let tree = around.path().join("tree");
+        fs::create_dir_all(tree.join("closed/below")).unwrap();
+        fs::write(tree.join("closed/below/file"), "").unwrap();
+        for (path, mode) in [("closed/below", 0o500), ("closed", 0), ("", 0o500)] {
+            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
     }
 }

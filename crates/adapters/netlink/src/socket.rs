@@ -112,11 +112,7 @@ impl Socket {
         let first = self.send(&mut messages)?;
         let refused = |source| Refused { asked: asks.to_owned(), source };
         loop {
-            let received = match recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::empty()) {
-                Ok((received, _)) => received.min(self.buffer.len()),
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(refused(error.into())),
-            };
+            let received = self.receive().map_err(refused)?;
             for answer in answers(&self.buffer[..received]).filter(|answer| answer.sequence == first) {
                 match answer.kind {
                     DONE => return errno(answer).map_or(Ok(()), |source| Err(refused(source))),
@@ -144,11 +140,7 @@ impl Socket {
         let first = self.send(&mut messages)?;
         let refused = |source| Refused { asked: asks.to_owned(), source };
         loop {
-            let received = match recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::empty()) {
-                Ok((received, _)) => received.min(self.buffer.len()),
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(refused(error.into())),
-            };
+            let received = self.receive().map_err(refused)?;
             let mut found = answers(&self.buffer[..received]).filter(|answer| answer.sequence == first);
             let Some(answer) = found.next() else { continue };
             if answer.kind == ERROR {
@@ -157,6 +149,17 @@ impl Socket {
             }
             return read(answer.body)
                 .ok_or_else(|| refused(io::Error::other("the answer is not understood")));
+        }
+    }
+
+    /// Waits for answers; how many bytes of them are in the buffer.
+    fn receive(&mut self) -> io::Result<usize> {
+        loop {
+            match recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::empty()) {
+                Ok((received, _)) => return Ok(received.min(self.buffer.len())),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

@@ -116,7 +116,7 @@ fn remove(run: &Path) {
 /// Whether it is gone.
 fn remove_all(path: &Path) -> bool {
     // A task has made its sandbox as deep as it liked.
-    let removed = containers::remove_tree(path).inspect_err(|error| {
+    let removed = host::remove_tree(path).inspect_err(|error| {
         tracing::warn!(path = %path.display(), %error, "cannot remove what is over");
     });
     removed.is_ok()

@@ -80,7 +80,7 @@ async fn give_back(dir: &Path) -> Result<(), Error> {
     let work = move || {
         netlink::retire_agent(&host::SubnetLeases::of_host(), &agent).map_err(Error::Networks)?;
         for path in [networks, roots] {
-            containers::remove_tree(&path).map_err(|source| Error::Directory { path, source })?;
+            host::remove_tree(&path).map_err(|source| Error::Directory { path, source })?;
         }
         Ok(())
     };

@@ -297,7 +297,7 @@ impl Provider {
             }
         }
         // The last, because it is what the rest is found by.
-        let removed = tokio::task::spawn_blocking(move || containers::remove_tree(&private)).await;
+        let removed = tokio::task::spawn_blocking(move || host::remove_tree(&private)).await;
         if let Ok(Err(error)) = removed {
             tracing::error!(%container_id, %error, "a container's directory is left");
         }

@@ -9,9 +9,11 @@
 pub mod docker_parameters;
 pub mod json;
 pub mod messages;
+mod mode;
 mod negotiation;
 mod query;
 pub mod version;
 
+pub use mode::mode_text;
 pub use negotiation::{Encoding, accepts};
 pub use query::Query;

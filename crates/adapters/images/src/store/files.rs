@@ -65,24 +65,9 @@ pub(super) fn sync_file_system(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(path)?)?)
 }
 
-/// Removes a tree, links unfollowed. Without root, directories that their owner may not write to are
-/// opened first. What cannot be removed stays and is told.
+/// Removes a tree. What cannot be removed stays and is told.
 pub(super) fn remove_tree(path: &Path) {
-    if let Err(first) = host::remove_tree(path)
-        && path.exists()
-    {
-        open_up(path);
-        if host::remove_tree(path).is_err() && path.exists() {
-            tracing::warn!(path = %path.display(), error = %first, "cannot remove what is left of a layer");
-        }
-    }
-}
-
-fn open_up(dir: &Path) {
-    let _ = private(dir);
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
+    if let Err(error) = host::remove_tree(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot remove what is left of a layer");
     }
 }

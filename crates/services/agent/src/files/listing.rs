@@ -86,37 +86,10 @@ fn group_name(gid: u32) -> Option<String> {
 pub(super) fn write(o: &mut Object<'_>, entry: &FileInfo) {
     let mtime = entry.mtime.as_ref().map_or(0, |time| time.nanoseconds / 1_000_000_000);
     o.field("gid", entry.gid())
-        .field("mode", mode_text(entry.mode()))
+        .field("mode", api_mesos::mode_text(entry.mode()))
         .field("mtime", mtime as f64)
         .field("nlink", entry.nlink())
         .field("path", &*entry.path)
         .field("size", entry.size())
         .field("uid", entry.uid());
-}
-
-/// As `ls -l` writes it.
-pub(super) fn mode_text(mode: u32) -> String {
-    let kind = match mode & 0o170_000 {
-        0o040_000 => 'd',
-        0o120_000 => 'l',
-        0o020_000 => 'c',
-        0o060_000 => 'b',
-        0o010_000 => 'p',
-        0o140_000 => 's',
-        _ => '-',
-    };
-    let mut text = String::with_capacity(10);
-    text.push(kind);
-    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
-        let bits = mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (bits & 1 != 0, mode & special != 0) {
-            (true, true) => letter,
-            (false, true) => letter.to_ascii_uppercase(),
-            (true, false) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text
 }

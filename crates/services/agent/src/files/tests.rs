@@ -1,7 +1,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::listing::{list, mode_text};
+use api_mesos::mode_text;
+
+use super::listing::list;
 use super::{Files, FilesError, text_of};
 
 /// An agent's directory with one sandbox in it, removed at the end.
@@ -131,19 +133,6 @@ fn a_listing_names_what_is_there() {
     let expect = [("/outside", 'l'), ("/stdout", '-'), ("/sub", 'd')];
     assert_eq!(shown, expect.map(|(name, kind)| (name.to_owned(), kind)));
     assert_eq!(listed[1].size, Some(6));
-}
-
-#[test]
-fn modes_read_as_from_ls() {
-    for (mode, text) in [
-        (0o100_644, "-rw-r--r--"),
-        (0o040_755, "drwxr-xr-x"),
-        (0o104_755, "-rwsr-xr-x"),
-        (0o041_777, "drwxrwxrwt"),
-        (0o102_640, "-rw-r-S---"),
-    ] {
-        assert_eq!(mode_text(mode), text);
-    }
 }
 
 #[test]

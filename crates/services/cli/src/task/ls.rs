@@ -1,5 +1,6 @@
 //! `dcos task ls`.
 
+use api_mesos::mode_text;
 use clap::Args;
 use mesos_proto::v1::FileInfo;
 
@@ -75,7 +76,7 @@ fn long(files: &[FileInfo]) -> Table {
         .align("SIZE", Align::Right);
     for file in files {
         table.row([
-            mode(file.mode()),
+            mode_text(file.mode()),
             file.nlink().to_string(),
             file.uid().to_owned(),
             file.gid().to_owned(),
@@ -93,40 +94,9 @@ fn seconds(file: &FileInfo) -> i64 {
 
 fn as_json(file: &FileInfo) -> serde_json::Value {
     serde_json::json!({
-        "path": sandbox::name(&file.path), "mode": mode(file.mode()), "nlink": file.nlink(),
+        "path": sandbox::name(&file.path), "mode": mode_text(file.mode()), "nlink": file.nlink(),
         "uid": file.uid(), "gid": file.gid(), "size": file.size(), "mtime": seconds(file),
     })
-}
-
-/// As `ls -l` writes it.
-fn mode(mode: u32) -> String {
-    let kind = match mode & 0o170_000 {
-        0o040_000 => 'd',
-        0o120_000 => 'l',
-        0o020_000 => 'c',
-        0o060_000 => 'b',
-        0o010_000 => 'p',
-        0o140_000 => 's',
-        _ => '-',
-    };
-    let bits = [
-        (0o400, 'r', 0, ' ', ' '),
-        (0o200, 'w', 0, ' ', ' '),
-        (0o100, 'x', 0o4000, 's', 'S'),
-        (0o040, 'r', 0, ' ', ' '),
-        (0o020, 'w', 0, ' ', ' '),
-        (0o010, 'x', 0o2000, 's', 'S'),
-        (0o004, 'r', 0, ' ', ' '),
-        (0o002, 'w', 0, ' ', ' '),
-        (0o001, 'x', 0o1000, 't', 'T'),
-    ];
-    let letter = |(bit, letter, special, with, without)| match (mode & bit != 0, mode & special != 0) {
-        (true, true) => with,
-        (false, true) => without,
-        (true, false) => letter,
-        (false, false) => '-',
-    };
-    std::iter::once(kind).chain(bits.into_iter().map(letter)).collect()
 }
 
 /// RFC 822 in UTC, as in `02 Jan 06 15:04 UTC`.
@@ -150,17 +120,6 @@ fn date(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn attributes_are_written_as_ls_does() {
-        let check = |found: u32, expect: &str| assert_eq!(mode(found), expect);
-        check(0o100_644, "-rw-r--r--");
-        check(0o040_750, "drwxr-x---");
-        check(0o104_755, "-rwsr-xr-x");
-        check(0o041_777, "drwxrwxrwt");
-        check(0o041_776, "drwxrwxrwT");
-        check(0o120_777, "lrwxrwxrwx");
-    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {
