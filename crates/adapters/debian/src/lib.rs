@@ -1,0 +1,1 @@
+//! Debian's packages by apt: found, fetched, checked, put together to a root.

@@ -1,0 +1,1 @@
+//! git repositories by the program git.

@@ -1,0 +1,1 @@
+//! systemd by its own programs: units, their states, reloads.

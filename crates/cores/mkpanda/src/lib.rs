@@ -1,0 +1,1 @@
+//! What building packages means, as data: buildinfo, trees, ids, order.

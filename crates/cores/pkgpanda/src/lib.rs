@@ -1,0 +1,1 @@
+//! What activating a set of packages means, as data: checks, plans, journals.

@@ -1,0 +1,1 @@
+//! Builds packages, trees of them and bootstraps.

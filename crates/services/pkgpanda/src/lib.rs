@@ -1,0 +1,1 @@
+//! The host package manager: repository, activation, setup, HTTP API, command line.

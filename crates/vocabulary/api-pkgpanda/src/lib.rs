@@ -1,0 +1,1 @@
+//! Host packages in words: ids, pkginfo, manifests, the canonical hash.
