@@ -1,1 +1,15 @@
 //! The host package manager: repository, activation, setup, HTTP API, command line.
+//!
+//! The decisions (what is a valid set, what activating it means) are `pkgpanda-core`'s, carrying them
+//! out safely is the `activation` adapter's. Here is what holds them together on a host: the commands
+//! and their texts, the repository of packages, users, state directories and units.
+//!
+//! Everything but downloads and the HTTP API blocks, on the caller's thread. Deliberately absent: the
+//! building of packages (`mkpanda`), and any state of the process: what is true stands on the disk.
+
+pub mod api;
+pub mod config;
+pub mod fetch;
+pub mod repository;
+
+pub use config::{Config, Units};

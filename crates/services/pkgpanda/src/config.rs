@@ -1,0 +1,63 @@
+//! Where everything is on this host, and how its units are handled.
+
+use std::path::{Path, PathBuf};
+
+/// Where DC/OS is installed, unless said otherwise.
+pub const ROOT: &str = "/opt/mesosphere";
+/// Where the host's configuration is, unless said otherwise.
+pub const CONFIG_DIR: &str = "/etc/mesosphere";
+/// Where state directories of packages are made.
+pub const STATE_DIR_ROOT: &str = "/var/lib/dcos";
+
+/// What a command or the HTTP API works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The root that packages are activated in (`--root`).
+    pub root: PathBuf,
+    /// The host's configuration: roles, setup flags, setup packages (`--config-dir`).
+    pub config_dir: PathBuf,
+    /// The directory of package directories (`--repository`).
+    pub repository: PathBuf,
+    /// Below which packages get their state directories. Only tests have reason to change it.
+    pub state_dir_root: PathBuf,
+    /// What is done about units.
+    pub units: Units,
+}
+
+/// What is done about units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Units {
+    /// Units are stopped, started and reloaded. With `--no-systemd` only their links are kept.
+    pub manage: bool,
+    /// Starting and stopping is waited for; not so with `--no-block-systemd`.
+    pub block: bool,
+    /// Units are linked below the root instead of `/etc/systemd/system` (`--rooted-systemd`).
+    pub rooted: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            root: ROOT.into(),
+            config_dir: CONFIG_DIR.into(),
+            repository: Path::new(ROOT).join("packages"),
+            state_dir_root: STATE_DIR_ROOT.into(),
+            units: Units { manage: true, block: true, rooted: false },
+        }
+    }
+}
+
+impl Config {
+    /// The directory of links to the units that DC/OS wants: `dcos.target.wants`.
+    pub fn wants_dir(&self) -> PathBuf {
+        self.unit_dir().join("dcos.target.wants")
+    }
+
+    /// The directory above it, where every unit is linked, too.
+    pub fn unit_dir(&self) -> PathBuf {
+        match self.units.rooted {
+            true => self.root.clone(),
+            false => PathBuf::from("/etc/systemd/system"),
+        }
+    }
+}
