@@ -1,1 +1,3 @@
 //! Host packages in words: ids, pkginfo, manifests, the canonical hash.
+
+pub mod hash;
