@@ -7,6 +7,7 @@ mod apps;
 mod cluster;
 mod container;
 mod image;
+mod packages;
 mod scheduler;
 mod table;
 
@@ -50,6 +51,12 @@ fn main() -> ExitCode {
     }
     if wanted("swarm") {
         apps::swarm_figures(&program, &mut table);
+    }
+    if wanted("pkgpanda") {
+        packages::pkgpanda(&program, &mut table);
+    }
+    if wanted("mkpanda") {
+        packages::mkpanda(&program, &mut table);
     }
     print!("{table}");
     ExitCode::SUCCESS
