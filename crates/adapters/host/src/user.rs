@@ -52,12 +52,12 @@ fn passwd() -> String {
     std::fs::read_to_string("/etc/passwd").unwrap_or_default()
 }
 
-fn find(passwd: &str, wanted: impl Fn(&User) -> bool) -> Option<User> {
+pub(crate) fn find(passwd: &str, wanted: impl Fn(&User) -> bool) -> Option<User> {
     passwd.lines().filter_map(parse).find(wanted)
 }
 
 /// Reads a line of passwd(5): name, password, uid, gid, comment, home, shell.
-fn parse(line: &str) -> Option<User> {
+pub(crate) fn parse(line: &str) -> Option<User> {
     let mut fields = line.split(':');
     let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
     let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);

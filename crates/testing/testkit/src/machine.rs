@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -65,13 +66,21 @@ impl Machine {
         self.dir.path().join("root")
     }
 
+    /// What runs a program inside of the machine when it is put in front of it.
+    pub fn prefix(&self) -> Vec<OsString> {
+        let init = self.init.to_string();
+        let words = ["nsenter", "--target", &init, "--mount", "--pid", "--uts", "--ipc", "--net", "--"];
+        words.map(OsString::from).to_vec()
+    }
+
     /// Runs a program inside of the machine and waits for its end.
     ///
     /// # Panics
     /// If `nsenter` cannot be started.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Output {
-        Command::new("nsenter")
-            .args(["--target", &self.init.to_string(), "--mount", "--pid", "--uts", "--ipc", "--net", "--"])
+        let prefix = self.prefix();
+        Command::new(&prefix[0])
+            .args(&prefix[1..])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())
