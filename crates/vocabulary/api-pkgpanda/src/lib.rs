@@ -11,6 +11,7 @@ mod manifest;
 mod names;
 mod pkginfo;
 mod role;
+pub mod step;
 
 pub use id::{IdProblem, MAX_ID, PackageId, PackageName, looks_like_id};
 pub use manifest::{File, MANIFEST, Manifest, ManifestProblem};
