@@ -5,8 +5,10 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use base::nearest;
+
+use crate::Error;
 use crate::settings::Settings;
-use crate::{Error, suggest};
 
 /// A cluster's settings in its directory.
 const SETTINGS: &str = "dcos.toml";
@@ -80,7 +82,7 @@ impl Clusters {
         }
         let names: Vec<String> = self.all()?.iter().filter_map(|one| one.kept("cluster.name")).collect();
         let error = Error::new(format!("no match found for '{name}'"));
-        Err(match suggest::nearest(name, names.iter().map(String::as_str)) {
+        Err(match nearest(name, names.iter().map(String::as_str)) {
             Some(meant) => error.hint(format!("Did you mean '{meant}'?")),
             None => error.hint("`dcos cluster list` shows the clusters that are set up."),
         })

@@ -31,7 +31,6 @@ mod sandbox;
 mod service;
 mod session;
 mod settings;
-mod suggest;
 mod table;
 mod task;
 mod terminal;

@@ -5,9 +5,10 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use base::nearest;
 use toml::{Table, Value};
 
-use crate::{Error, suggest};
+use crate::Error;
 
 /// The properties that are known, each with what it means. dcos-cli: `Keys`; those of what this program
 /// does not do are left out.
@@ -236,7 +237,7 @@ fn boolean(text: &str) -> Option<bool> {
 /// There is no such property.
 pub(crate) fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let error = Error::new(format!("unknown key \"{key}\""));
-    match suggest::nearest(key, known) {
+    match nearest(key, known) {
         Some(meant) => error.hint(format!("Did you mean {meant}?")),
         None => error.hint("`dcos config keys` lists those that can be set."),
     }

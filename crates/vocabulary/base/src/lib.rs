@@ -10,6 +10,7 @@ mod duration;
 mod fnv;
 mod id;
 mod rng;
+mod suggest;
 mod time;
 mod timers;
 
@@ -19,5 +20,6 @@ pub use duration::duration_text;
 pub use fnv::fnv1a;
 pub use id::{AgentId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId};
 pub use rng::Rng;
+pub use suggest::nearest;
 pub use time::{Mono, Now, Wall};
 pub use timers::Timers;

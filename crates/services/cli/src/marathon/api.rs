@@ -1,11 +1,12 @@
 //! Marathon's HTTP API as the commands use it.
 
+use base::nearest;
 use http_kit::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Answer, Client, Context, Error, suggest};
+use crate::{Answer, Client, Context, Error};
 
 /// Where Marathon is below the cluster's URL.
 const MARATHON: &str = "/service/marathon";
@@ -116,7 +117,7 @@ impl Marathon {
         let apps = self.apps().await.unwrap_or_default();
         let ids: Vec<&str> = apps.iter().filter_map(|app| app["id"].as_str()).collect();
         let what = format!("App '{id}' does not exist");
-        match suggest::nearest(id, ids.iter().copied()).or_else(|| last_segment(id, &ids)) {
+        match nearest(id, ids.iter().copied()).or_else(|| last_segment(id, &ids)) {
             Some(meant) => Error::status(404, format!("{what}. Did you mean '{meant}'?")),
             None if ids.is_empty() => Error::status(404, what)
                 .hint("There are no apps yet; `dcos marathon app add <file>` adds one."),

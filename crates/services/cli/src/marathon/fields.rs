@@ -2,9 +2,10 @@
 //! effect and no error. Here it is said.
 
 use api_marathon::reference::{FIELDS, Field, Kind};
+use base::nearest;
 use serde_json::Value;
 
-use crate::{output, suggest};
+use crate::output;
 
 /// What Marathon shows of an app and passes over in requests, so that what `app show` prints can be
 /// edited and sent back.
@@ -54,7 +55,7 @@ fn look(at: &str, value: &Value, found: &mut Vec<(String, Option<&'static str>)>
                 match FIELDS.iter().find(|field| field.path == path) {
                     Some(Field { kind: Kind::Old(_) | Kind::Refused(_), .. }) => {}
                     Some(_) => look(&path, value, found),
-                    None => found.push((path, suggest::nearest(name, names.iter().copied()))),
+                    None => found.push((path, nearest(name, names.iter().copied()))),
                 }
             }
         }

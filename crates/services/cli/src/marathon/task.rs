@@ -1,12 +1,13 @@
 //! `dcos marathon task`.
 
+use base::nearest;
 use clap::Subcommand;
 use http_kit::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::{Deployed, Marathon, absolute, accepted};
-use crate::{Error, Table, output, suggest};
+use crate::{Error, Table, output};
 
 /// `dcos marathon task`.
 #[derive(Debug, Subcommand)]
@@ -83,7 +84,7 @@ async fn all(marathon: &Marathon) -> Result<Vec<Value>, Error> {
 fn no_task(id: &str, tasks: &[Value]) -> Error {
     let ids = tasks.iter().filter_map(|task| task["id"].as_str());
     let what = format!("Task '{id}' does not exist");
-    match suggest::nearest(id, ids) {
+    match nearest(id, ids) {
         Some(meant) => Error::new(format!("{what}. Did you mean '{meant}'?")),
         None => Error::new(what).hint("`dcos marathon task list` shows those that do."),
     }

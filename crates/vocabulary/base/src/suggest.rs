@@ -1,7 +1,8 @@
 //! What was meant by a name that there is none of.
 
 /// The candidate that is most like `given`, if one is alike enough to be a slip of the hand.
-pub(crate) fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (given.chars().count() / 3).max(1);
     candidates
         .into_iter()
