@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use host::Accounts;
+use systemd::{Block, Systemd};
+
 /// Where DC/OS is installed, unless said otherwise.
 pub const ROOT: &str = "/opt/mesosphere";
 /// Where the host's configuration is, unless said otherwise.
@@ -10,7 +13,7 @@ pub const CONFIG_DIR: &str = "/etc/mesosphere";
 pub const STATE_DIR_ROOT: &str = "/var/lib/dcos";
 
 /// What a command or the HTTP API works on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The root that packages are activated in (`--root`).
     pub root: PathBuf,
@@ -22,6 +25,10 @@ pub struct Config {
     pub state_dir_root: PathBuf,
     /// What is done about units.
     pub units: Units,
+    /// The host's users and groups.
+    pub accounts: Accounts,
+    /// The host's systemd.
+    pub systemd: Systemd,
 }
 
 /// What is done about units.
@@ -43,6 +50,18 @@ impl Default for Config {
             repository: Path::new(ROOT).join("packages"),
             state_dir_root: STATE_DIR_ROOT.into(),
             units: Units { manage: true, block: true, rooted: false },
+            accounts: Accounts::default(),
+            systemd: Systemd::default(),
+        }
+    }
+}
+
+impl Units {
+    /// Whether systemd is waited for.
+    pub(crate) fn blocking(self) -> Block {
+        match self.block {
+            true => Block::UntilDone,
+            false => Block::Not,
         }
     }
 }

@@ -8,8 +8,17 @@
 //! building of packages (`mkpanda`), and any state of the process: what is true stands on the disk.
 
 pub mod api;
+mod check;
+mod cli;
 pub mod config;
+mod effects;
+mod error;
 pub mod fetch;
+mod files;
+pub mod install;
 pub mod repository;
 
+pub use cli::{main, run};
 pub use config::{Config, Units};
+pub use error::Error;
+pub use files::FileError;
