@@ -73,6 +73,9 @@ pub enum Error {
         /// What was done about it.
         outcome: String,
     },
+    /// The repository of packages.
+    #[error(transparent)]
+    Repository(#[from] crate::repository::Error),
     /// What was asked for could not be printed.
     #[error("print")]
     Output(#[from] io::Error),
@@ -86,6 +89,7 @@ impl Error {
                 "Validation Error: "
             }
             Error::Missing { .. } => "Package Error: ",
+            Error::Repository(error) => error.prefix(),
             _ => "ERROR: ",
         }
     }

@@ -1,1 +1,0 @@
-//! The directory of packages.
