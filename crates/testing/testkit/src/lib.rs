@@ -10,13 +10,15 @@ mod http;
 mod machine;
 mod network;
 mod processes;
+mod snapshot;
 mod sse;
 mod wait;
 
 pub use cluster::{Cluster, Options, own_subnet};
 pub use http::{HttpError, Response, request};
-pub use machine::Machine;
+pub use machine::{Machine, MachineOptions, Running};
 pub use network::in_own_network;
 pub use processes::{Process, descendants, pss_kib, running};
+pub use snapshot::{Entry, Snapshot};
 pub use sse::Events;
 pub use wait::{eventually, until};
