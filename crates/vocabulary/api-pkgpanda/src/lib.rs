@@ -3,6 +3,7 @@
 //! Everything here is a value or a text: nothing reads a directory, and whether packages fit together is
 //! decided elsewhere (`pkgpanda-core`). Names and formats are those of pkgpanda 0.2, the program of DC/OS 1.x.
 
+mod contents;
 pub mod hash;
 pub mod http;
 mod id;
@@ -13,6 +14,7 @@ mod pkginfo;
 mod role;
 pub mod step;
 
+pub use contents::{Contents, Kind};
 pub use id::{IdProblem, MAX_ID, PackageId, PackageName, looks_like_id};
 pub use manifest::{File, MANIFEST, Manifest, ManifestProblem};
 pub use names::{

@@ -112,6 +112,15 @@ pub enum Step {
         /// Their names.
         names: Vec<String>,
     },
+    /// Removes all links of one directory that point below one of `prefixes`.
+    RemoveOurs {
+        /// Below what.
+        place: Place,
+        /// Their directory.
+        directory: String,
+        /// What their targets begin with.
+        prefixes: Vec<String>,
+    },
     /// Removes a directory if nothing is in it.
     RemoveDirectory {
         /// Below what.
@@ -197,8 +206,21 @@ pub struct Plan {
     pub accounts: Vec<Account>,
     /// Directories that have to be there.
     pub state_directories: Vec<StateDirectory>,
-    /// The root was laid out by the original: what [`Plan::after`] puts may take the place of files and directories.
+    /// Both sets are the same: no new generation is needed.
+    pub unchanged: bool,
+    /// The root was laid out by the original: its own files and directories may be replaced by links.
     pub takeover: bool,
+}
+
+/// How a root goes away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Units that are stopped first.
+    pub stop: Vec<String>,
+    /// Where links of units are (absolute); none: nowhere.
+    pub unit_directory: Option<String>,
+    /// What has to go outside of the root.
+    pub steps: Vec<Step>,
 }
 
 /// What is written down before the first change, and removed after the last.
