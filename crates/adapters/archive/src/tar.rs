@@ -4,5 +4,6 @@ mod header;
 mod pax;
 mod reader;
 mod sparse;
+pub(crate) mod writer;
 
 pub(crate) use reader::{Entry, Reader};
