@@ -335,8 +335,7 @@ impl Wanted {
         };
         let is_first = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let is_later = |byte: u8| is_first(&byte) || b"+-.".contains(&byte);
-        let is_name =
-            name.bytes().all(is_later) && name.as_bytes().first().is_some_and(|byte| is_first(byte));
+        let is_name = name.bytes().all(is_later) && name.as_bytes().first().is_some_and(is_first);
         if !is_name || name.len() < 2 || name.ends_with('-') {
             return Err(refuse("a name has lower case letters, digits, '+', '-' and '.', two at least"));
         }

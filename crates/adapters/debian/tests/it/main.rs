@@ -1,4 +1,5 @@
 //! Against this machine's apt: what Debian has, fetched, unpacked, put together and run.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
