@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,13 @@ pub(crate) enum Command {
     MarathonServer(MarathonArguments),
     /// Run Admin Router alone in the foreground
     AdminRouter(RouterArguments),
+    /// Manage the host's packages: `dcos pkgpanda --help` tells more
+    #[command(disable_help_flag = true)]
+    Pkgpanda {
+        /// What pkgpanda is to do
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
     /// Print the version
     Version,
 }

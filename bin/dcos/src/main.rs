@@ -26,9 +26,17 @@ const BLOCKING: usize = 32;
 const STACK: usize = 1024 * 1024;
 
 fn main() -> ExitCode {
-    match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+    let mut words = std::env::args_os();
+    let called = words.next().unwrap_or_default();
+    // A link to this program is the command it is named after.
+    if Path::new(&called).file_name() == Some(OsStr::new("pkgpanda")) {
+        return pkgpanda::main(words);
+    }
+    match words.next().as_deref().and_then(OsStr::to_str) {
         Some("container-init") => containers::container_init_main(),
         Some("executor") => executor::main(std::env::vars_os()),
+        // Reads its words itself, and needs no runtime.
+        Some("pkgpanda") => pkgpanda::main(words),
         _ => match arguments::of_process() {
             Ok(arguments) => dispatch(arguments),
             Err(error) => cli::refuse(&error),
@@ -42,6 +50,7 @@ fn dispatch(arguments: Arguments) -> ExitCode {
     match command {
         _ if version => cli::version(program),
         Some(Command::Cli(command)) => cli::run(command, program),
+        Some(Command::Pkgpanda { words }) => pkgpanda::main(words.into_iter()),
         Some(Command::Version) => {
             println!("dcos {}", arguments::VERSION);
             ExitCode::SUCCESS
@@ -78,7 +87,7 @@ fn component(command: Command) -> ExitCode {
 
 async fn run(command: Command) -> Result<(), runtime::BoxError> {
     match command {
-        Command::Version | Command::Cli(_) => {}
+        Command::Version | Command::Cli(_) | Command::Pkgpanda { .. } => {}
         Command::Up(arguments) => {
             let config = arguments.config()?;
             let services = log(Output::Directory(config.dir.join("logs")))?;

@@ -1,0 +1,172 @@
+//! A host of a test's own: a root, a repository, a configuration, state directories, users and a systemd.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use host::Accounts;
+use pkgpanda::Config;
+use serde_json::{Value, json};
+use systemd::Systemd;
+
+pub(crate) struct Scene {
+    dir: tempfile::TempDir,
+    config: Config,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: u8,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    /// Expects success, silence on stderr and this output.
+    #[track_caller]
+    pub(crate) fn prints(&self, out: &str) {
+        assert_eq!((self.code, self.out.as_str(), self.err.as_str()), (0, out, ""));
+    }
+
+    /// Expects failure, nothing on stdout and each of these on stderr.
+    #[track_caller]
+    pub(crate) fn fails(&self, parts: &[&str]) {
+        assert_eq!((self.code, self.out.as_str()), (1, ""), "{self:?}");
+        self.tells(parts);
+    }
+
+    /// Expects each of these on stderr.
+    #[track_caller]
+    pub(crate) fn tells(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(self.err.contains(part), "{part:?} is missing: {self:?}");
+        }
+    }
+}
+
+impl Scene {
+    pub(crate) fn new() -> Scene {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let config = Config {
+            root: dir.path().join("root"),
+            repository: at("repository"),
+            config_dir: at("conf"),
+            state_dir_root: dir.path().join("state"),
+            accounts: Accounts::of(at("etc"), [OsString::from("/no/such/program")]),
+            systemd: Systemd::of([OsString::from("/no/such/program")]),
+            ..Config::default()
+        };
+        fs::create_dir(&config.root).unwrap();
+        Scene { dir, config }
+    }
+
+    pub(crate) fn config(&mut self) -> &mut Config {
+        &mut self.config
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A path below the root.
+    pub(crate) fn root(&self, name: &str) -> PathBuf {
+        self.config.root.join(name)
+    }
+
+    /// Runs a command with `--no-systemd --rooted-systemd`.
+    pub(crate) fn run(&self, words: &[&str]) -> Ran {
+        let words: Vec<&str> = words.iter().copied().chain(["--no-systemd", "--rooted-systemd"]).collect();
+        self.run_plain(&words)
+    }
+
+    /// Runs a command as it stands.
+    pub(crate) fn run_plain(&self, words: &[&str]) -> Ran {
+        let words: Vec<OsString> = words.iter().map(Into::into).collect();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = pkgpanda::run(&words, self.dir.path(), &self.config, &mut out, &mut err);
+        Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+    }
+
+    /// Writes a file (mode 0755 if its text is a script's), with its directories.
+    pub(crate) fn file(&self, path: impl AsRef<Path>, text: &str) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Puts a package into the repository: its pkginfo and its files.
+    pub(crate) fn package(&self, id: &str, info: &Value, files: &[(&str, &str)]) {
+        self.package_in("repository", id, info, files);
+    }
+
+    /// Puts a package into a directory of the scene.
+    pub(crate) fn package_in(&self, directory: &str, id: &str, info: &Value, files: &[(&str, &str)]) {
+        let package = Path::new(directory).join(id);
+        self.file(package.join("pkginfo.json"), &info.to_string());
+        for (path, text) in files {
+            self.file(package.join(path), text);
+        }
+    }
+
+    /// Three packages that belong together, two of them in two versions.
+    pub(crate) fn packages(&self) {
+        for version in ["1", "2"] {
+            let unit = format!("[Service]\nExecStart=/bin/mesos {version}\n");
+            self.package(
+                &format!("mesos--{version}"),
+                &json!({"requires": ["lib"], "environment": {"MESOS": version}}),
+                &[
+                    ("bin/mesos", version),
+                    (&format!("bin/only-{version}"), version),
+                    ("bin_master/mesos-master", version),
+                    ("dcos.target.wants_master/dcos-mesos-master.service", &unit),
+                    ("etc/mesos/conf", version),
+                ],
+            );
+        }
+        self.package("lib--1", &json!({}), &[("lib/libx.so", "x")]);
+        for version in ["a", "b"] {
+            let id = format!("config--{version}");
+            self.package(&id, &json!({}), &[("etc/mesos/site", version), ("etc/site.json", "{}")]);
+        }
+        self.file("conf/roles/master", "");
+    }
+
+    /// All that lies in the scene: links with their targets, files with their texts, modes and owners.
+    /// What is kept for speed or by the lock alone is left out.
+    pub(crate) fn picture(&self, below: &str) -> BTreeMap<String, String> {
+        let mut picture = BTreeMap::new();
+        let top = self.dir.path().join(below);
+        let mut next = vec![top.clone()];
+        while let Some(directory) = next.pop() {
+            for entry in fs::read_dir(&directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                let meta = fs::symlink_metadata(&path).unwrap();
+                let name = path.strip_prefix(&top).unwrap().display().to_string();
+                if [".verified", ".lock", "pkgpanda.lock"].contains(&path.file_name().unwrap().to_str().unwrap()) {
+                    continue;
+                }
+                let what = if meta.is_symlink() {
+                    format!("-> {}", fs::read_link(&path).unwrap().display())
+                } else if meta.is_dir() {
+                    next.push(path.clone());
+                    "directory".to_owned()
+                } else {
+                    String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()
+                };
+                picture.insert(name, format!("{:o} {} {what}", meta.mode(), meta.uid()));
+            }
+        }
+        picture
+    }
+}
