@@ -54,9 +54,14 @@ pub enum Error {
         /// What is wrong with it, or with the disk.
         source: archive::Error,
     },
-    /// There is more in the file than the archive.
-    #[error("{0}: more than padding follows the end of the tarball")]
-    Trailing(PackageId),
+    /// There is more in the file than an archive and what fills up its last record.
+    #[error("{id}: more than {limit} bytes follow the end of the archive")]
+    Trailing {
+        /// Of which package.
+        id: PackageId,
+        /// How many may.
+        limit: u64,
+    },
     /// A file that is not root's would let its owner change what root runs.
     #[error("{id}: {path:?} belongs to user {uid}, group {gid}; everything in a package has to be root's")]
     Owner {
@@ -69,6 +74,9 @@ pub enum Error {
         /// Its group.
         gid: u32,
     },
+    /// It does not say what it is.
+    #[error("{0} is no package: it has no pkginfo.json")]
+    NoPkgInfo(PackageId),
     /// What the package says about itself cannot be read.
     #[error("{id}: {problem}")]
     PkgInfo {
@@ -136,6 +144,7 @@ impl Error {
     pub(crate) fn prefix(&self) -> &'static str {
         match self {
             Error::Missing(_)
+            | Error::NoPkgInfo(_)
             | Error::PkgInfo { .. }
             | Error::BuildInfo { .. }
             | Error::Manifest { .. }
@@ -151,8 +160,9 @@ impl Error {
         match self {
             Error::Unpack { source, .. } => !matches!(source, archive::Error::Write { .. }),
             Error::Compression { .. }
-            | Error::Trailing(_)
+            | Error::Trailing { .. }
             | Error::Owner { .. }
+            | Error::NoPkgInfo(_)
             | Error::PkgInfo { .. }
             | Error::BuildInfo { .. }
             | Error::Manifest { .. }

@@ -252,10 +252,7 @@ impl Repository {
     }
 
     fn read_info(&self, id: &PackageId, dir: &Path) -> Result<(PkgInfo, Option<serde_json::Value>), Error> {
-        let path = dir.join(PKGINFO);
-        let Some(text) = read_small(&path)? else {
-            return Err(Error::io("read", path)(io::ErrorKind::NotFound.into()));
-        };
+        let text = read_small(&dir.join(PKGINFO))?.ok_or_else(|| Error::NoPkgInfo(id.clone()))?;
         let info = PkgInfo::parse(&String::from_utf8_lossy(&text));
         let info = info.map_err(|problem| Error::PkgInfo { id: id.clone(), problem })?;
         let build_info = read_small(&dir.join(BUILDINFO))?;
