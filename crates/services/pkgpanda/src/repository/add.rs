@@ -44,13 +44,37 @@ impl Repository {
     /// # Errors
     /// As [`Repository::add`].
     pub fn add_as(&self, id: &PackageId, tarball: &Path) -> Result<Added, Error> {
+        let open = || File::open(tarball).map_err(Error::io("open", tarball));
+        self.place(id, open, |file, new| self.unpack(id, file, new))
+    }
+
+    /// Adds the package `id` that lies in a directory, by copying it.
+    ///
+    /// # Errors
+    /// As [`Repository::add`].
+    pub fn add_directory(&self, id: &PackageId, directory: &Path) -> Result<Added, Error> {
+        let ready = || Ok(());
+        self.place(id, ready, |(), new| {
+            crate::files::copy_directory(directory, new)?;
+            self.check(id, new)
+        })
+    }
+
+    /// Has a package made beside its place and puts it there, whole and on the disk. `open` comes before
+    /// anything is changed.
+    fn place<T>(
+        &self,
+        id: &PackageId,
+        open: impl FnOnce() -> Result<T, Error>,
+        build: impl FnOnce(T, &Path) -> Result<Option<super::Record>, Error>,
+    ) -> Result<Added, Error> {
         if !is_package(id) {
             return Err(Error::Reserved(id.clone()));
         }
         if self.has(id) {
             return Ok(Added::Already);
         }
-        let file = File::open(tarball).map_err(Error::io("open", tarball))?;
+        let source = open()?;
         std::fs::create_dir_all(&self.dir).map_err(Error::io("make directory", &self.dir))?;
         let _lock = self.lock()?;
         // Another may have added it while this process waited.
@@ -59,7 +83,7 @@ impl Repository {
         }
         let (new, place) = (self.leftover(id), self.path(id));
         host::remove_tree(&new).map_err(Error::io("remove", &new))?;
-        let added = self.unpack(id, file, &new).and_then(|record| {
+        let added = build(source, &new).and_then(|record| {
             // Its contents are on the disk before its name is.
             sync(&new).map_err(Error::io("write", &new))?;
             std::fs::rename(&new, &place).map_err(Error::io("make", &place))?;

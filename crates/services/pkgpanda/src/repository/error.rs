@@ -117,6 +117,9 @@ pub enum Error {
         /// What it is.
         problem: ContentsError,
     },
+    /// A directory could not be copied.
+    #[error(transparent)]
+    Copy(#[from] crate::FileError),
     /// Another process writes to the repository.
     #[error("another program writes to {}{}; waited {seconds} s for it", .path.display(), by(*.owner))]
     Locked {
