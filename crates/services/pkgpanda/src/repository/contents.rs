@@ -33,11 +33,11 @@ impl std::fmt::Display for EntryKind {
 
 /// One path of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Relative to the package.
-    pub path: Box<str>,
+    pub(crate) path: Box<str>,
     /// What it is.
-    pub kind: EntryKind,
+    pub(crate) kind: EntryKind,
 }
 
 /// Why a package's contents are not those of a package.

@@ -15,22 +15,26 @@ mod verify;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use api_pkgpanda::{BUILDINFO, MANIFEST, Manifest, PKGINFO, PackageId, PkgInfo};
+use api_pkgpanda::{BUILDINFO, Contents, Kind, MANIFEST, Manifest, PKGINFO, PackageId, PkgInfo};
 use host::{FileLock, LockError};
+use pkgpanda_core::Package;
 
 pub use add::Added;
-pub use contents::{ContentsError, Entry, EntryKind};
+pub use contents::{ContentsError, EntryKind};
 pub use error::Error;
 pub use verify::{Difference, What};
 
+use contents::Entry;
 use record::Record;
 
 /// What stands behind the id of a package that is being unpacked or removed.
 const LEFTOVER: &str = "_tmp";
+/// The version of packages that are made on the host, which stays the same when they change.
+const SETUP: &str = "setup";
 /// How long a writer waits for another.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// How often it looks.
@@ -46,21 +50,6 @@ const LIMITS: archive::Limits = archive::Limits { bytes: 8 << 30, entries: 500_0
 pub struct Repository {
     dir: PathBuf,
     limits: archive::Limits,
-}
-
-/// A package as it lies in the repository.
-#[derive(Clone, Debug)]
-pub struct Package {
-    /// Which one.
-    pub id: PackageId,
-    /// Where it is: absolute if the repository's path is.
-    pub dir: PathBuf,
-    /// `pkginfo.json`.
-    pub info: PkgInfo,
-    /// `buildinfo.full.json`; packages need not have it.
-    pub build_info: Option<serde_json::Value>,
-    /// Everything in it, sorted by path.
-    pub entries: Vec<Entry>,
 }
 
 /// What [`Repository::verify`] found.
@@ -130,7 +119,7 @@ impl Repository {
     pub fn load(&self, id: &PackageId) -> Result<Package, Error> {
         let package = self.open(id)?;
         let entries = contents::walk(package.as_fd()).map_err(of_contents(id))?;
-        self.read(id, entries)
+        self.read(id, package.as_fd(), entries.iter())
     }
 
     /// [`Repository::load`] for a package that is to be activated: it has to be what its manifest lists, if it has
@@ -141,8 +130,7 @@ impl Repository {
     pub fn load_verified(&self, id: &PackageId) -> Result<Package, Error> {
         let package = self.open(id)?;
         if let Some(record) = self.record(id).filter(|record| record.still_holds(package.as_fd())) {
-            let entries = record.entries.into_iter().map(|(entry, _)| entry);
-            return self.read(id, entries.collect());
+            return self.read(id, package.as_fd(), record.entries.iter().map(|(entry, _)| entry));
         }
         match self.verify(id)? {
             Verification::Damaged(differences) => Err(Error::Damaged { id: id.clone(), differences }),
@@ -217,7 +205,13 @@ impl Repository {
         loop {
             match FileLock::take(&path) {
                 Ok(lock) => return Ok(lock),
-                Err(LockError::Held { .. }) if Instant::now() < until => std::thread::sleep(LOCK_POLL),
+                Err(LockError::Held { .. }) if Instant::now() < until => {
+                    #[allow(
+                        clippy::disallowed_methods,
+                        reason = "a rest between two looks, with a deadline"
+                    )]
+                    std::thread::sleep(LOCK_POLL);
+                }
                 Err(LockError::Held { owner, .. }) => {
                     let (path, seconds) = (self.dir.clone(), LOCK_WAIT.as_secs());
                     return Err(Error::Locked { path, owner, seconds });
@@ -245,10 +239,27 @@ impl Repository {
     }
 
     /// Reads the two files that say what a package is.
-    fn read(&self, id: &PackageId, entries: Vec<Entry>) -> Result<Package, Error> {
-        let dir = self.path(id);
-        let (info, build_info) = self.read_info(id, &dir)?;
-        Ok(Package { id: id.clone(), dir, info, build_info, entries })
+    fn read<'a>(
+        &self,
+        id: &PackageId,
+        package: BorrowedFd<'_>,
+        entries: impl Iterator<Item = &'a Entry> + Clone,
+    ) -> Result<Package, Error> {
+        let (info, buildinfo) = self.read_info(id, &self.path(id))?;
+        let mut contents = Contents::default();
+        for entry in entries.clone() {
+            let kind = match entry.kind {
+                EntryKind::Directory => Kind::Directory,
+                EntryKind::File | EntryKind::Symlink => Kind::File,
+            };
+            contents.add(&entry.path, kind);
+        }
+        // The ids of all others change with their contents.
+        let fingerprint = match id.version() == SETUP {
+            true => Some(verify::fingerprint(package, entries).map_err(of_contents(id))?),
+            false => None,
+        };
+        Ok(Package { id: id.clone(), info, contents, buildinfo, fingerprint })
     }
 
     fn read_info(&self, id: &PackageId, dir: &Path) -> Result<(PkgInfo, Option<serde_json::Value>), Error> {

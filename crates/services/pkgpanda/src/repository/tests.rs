@@ -101,9 +101,8 @@ fn a_tarball_becomes_a_package_once() {
     assert_eq!(add(&repository, "a--1.tar.xz", &xz(&tar(&package()))).unwrap(), (id("a--1"), Added::New));
     assert_eq!(repository.list().unwrap(), [id("a--1")]);
     let loaded = repository.load(&id("a--1")).unwrap();
-    let paths: Vec<_> = loaded.entries.iter().map(|entry| (&*entry.path, entry.kind)).collect();
-    let (directory, file) = (EntryKind::Directory, EntryKind::File);
-    assert_eq!(paths, [("bin", directory), ("bin/a", file), ("pkginfo.json", file)]);
+    let expected = [("bin".to_owned(), Kind::Directory), ("bin/a".to_owned(), Kind::File)];
+    assert_eq!(loaded.contents.entries, expected);
     // Not even looked at.
     assert_eq!(add(&repository, "a--1.tar.xz", b"anything").unwrap(), (id("a--1"), Added::Already));
     assert_eq!(names(repository.dir()), [".lock", "a--1"]);
@@ -348,7 +347,6 @@ fn another_writer_is_waited_for_and_then_named() {
         let repository = repository.clone();
         move || add(&repository, "a--1.tar.xz", &xz(&tar(&package())))
     });
-    std::thread::sleep(Duration::from_millis(50));
     assert_eq!(repository.list().unwrap(), []);
     drop(held);
     waiting.join().unwrap().unwrap();
@@ -457,6 +455,20 @@ fn verification_tells_all_there_is() {
     check(&id("a--1"), &Verification::Damaged(differences));
 }
 
+/// The clock of files is coarse: what happens within one tick has one time.
+fn wait_for_tick(dir: &Path) {
+    let probe = dir.join(".probe");
+    let touched = || {
+        fs::write(&probe, "").unwrap();
+        fs::metadata(&probe).unwrap().modified().unwrap()
+    };
+    let first = touched();
+    while touched() == first {
+        std::thread::yield_now();
+    }
+    fs::remove_file(&probe).unwrap();
+}
+
 #[test]
 fn what_was_verified_is_not_read_again_until_its_attributes_change() {
     let (_dir, repository) = scene();
@@ -468,7 +480,7 @@ fn what_was_verified_is_not_read_again_until_its_attributes_change() {
         repository.record(&id).is_some_and(|record| record.still_holds(opened.as_fd()))
     };
     assert!(holds(), "what was added was verified");
-    assert_eq!(repository.load_verified(&id).unwrap().entries, repository.load(&id).unwrap().entries);
+    assert_eq!(repository.load_verified(&id).unwrap(), repository.load(&id).unwrap());
 
     let changes: [(&str, &dyn Fn()); 5] = [
         ("\"bin/a\" has other contents", &|| {
@@ -489,8 +501,7 @@ fn what_was_verified_is_not_read_again_until_its_attributes_change() {
     for (expected, change) in changes {
         repository.remove(&id, &BTreeSet::new()).unwrap();
         add(&repository, "a--1.tar.xz", &xz(&tar(&manifested()))).unwrap();
-        // The clock of files is coarse: what happens within one tick has one time.
-        std::thread::sleep(Duration::from_millis(20));
+        wait_for_tick(repository.dir());
         assert!(holds(), "{expected}");
         change();
         assert!(!holds(), "{expected}");
@@ -507,4 +518,19 @@ fn what_was_verified_is_not_read_again_until_its_attributes_change() {
     assert!(!holds());
     repository.load_verified(&id).unwrap();
     assert!(holds());
+}
+
+#[test]
+fn a_package_made_here_is_known_by_its_contents() {
+    let (_dir, repository) = scene();
+    add(&repository, "a--setup.tar.xz", &xz(&tar(&package()))).unwrap();
+    let id = id("a--setup");
+    let fingerprint = || repository.load_verified(&id).unwrap().fingerprint.unwrap();
+    let before = fingerprint();
+    assert_eq!(fingerprint(), before);
+    fs::write(repository.path(&id).join("bin/a"), "others").unwrap();
+    let after = fingerprint();
+    assert_ne!(after, before);
+    fs::rename(repository.path(&id).join("bin/a"), repository.path(&id).join("bin/b")).unwrap();
+    assert_ne!(fingerprint(), after);
 }

@@ -210,34 +210,65 @@ impl Compare<'_> {
     }
 
     fn file(&mut self, path: &str, expected: &api_pkgpanda::File) -> Result<Stamp, ContentsError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(self.package, path, flags, Mode::empty()).map_err(read(path))?;
-        let stat = rustix::fs::fstat(&file).map_err(read(path))?;
+        let (file, stat) = open_file(self.package, path)?;
         self.mode(path, &stat, expected.mode);
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         self.bytes += size;
         if size != expected.size {
             self.differs(path, What::Size { found: size, expected: expected.size });
-        } else if self.hash(File::from(file), path)? != expected.sha256 {
+        } else if hash(file, path, &mut self.buffer)? != expected.sha256 {
             self.differs(path, What::Contents);
         }
         Ok(Stamp::of(&stat))
     }
+}
 
-    fn hash(&mut self, mut file: File, path: &str) -> Result<String, ContentsError> {
-        let mut hash = Sha256::new();
-        loop {
-            match file.read(&mut self.buffer) {
-                Ok(0) => return Ok(hex(&hash.finalize())),
-                Ok(count) => hash.update(&self.buffer[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
-                    return Err(read(path)(errno));
-                }
+fn open_file(package: BorrowedFd<'_>, path: &str) -> Result<(File, Stat), ContentsError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(package, path, flags, Mode::empty()).map_err(read(path))?;
+    let stat = rustix::fs::fstat(&file).map_err(read(path))?;
+    Ok((File::from(file), stat))
+}
+
+/// The SHA-256 of what is left to read of the file.
+fn hash(mut file: File, path: &str, buffer: &mut [u8]) -> Result<String, ContentsError> {
+    let mut hash = Sha256::new();
+    loop {
+        match file.read(buffer) {
+            Ok(0) => return Ok(hex(&hash.finalize())),
+            Ok(count) => hash.update(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+                return Err(read(path)(errno));
             }
         }
     }
+}
+
+/// A hash of all paths, modes, targets and contents.
+pub(crate) fn fingerprint<'a>(
+    package: BorrowedFd<'_>,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Result<String, ContentsError> {
+    let mut whole = Sha256::new();
+    let mut buffer = vec![0; BUFFER];
+    for Entry { path, kind } in entries {
+        let (mode, contents) = match kind {
+            EntryKind::Directory => (0, String::new()),
+            EntryKind::File => {
+                let (file, stat) = open_file(package, path)?;
+                (stat.st_mode, hash(file, path, &mut buffer)?)
+            }
+            EntryKind::Symlink => {
+                let target = rustix::fs::readlinkat(package, &**path, Vec::new()).map_err(read(path))?;
+                (0, target.to_string_lossy().into_owned())
+            }
+        };
+        // No path and no target has a zero byte.
+        whole.update(format!("{path}\0{kind}\0{mode:o}\0{contents}\0"));
+    }
+    Ok(hex(&whole.finalize()))
 }
 
 fn hex(bytes: &[u8]) -> String {
