@@ -5,22 +5,18 @@
 //! stay small.
 
 mod arguments;
-mod components;
 mod parts;
-mod settings;
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command, Started};
+use admin_router::Role;
+use arguments::{Arguments, Command, MarathonArguments, RouterArguments};
 use cli::Program;
-use components::ProbeArguments;
 use parts::Services;
-use settings::Settings;
 use telemetry::Output;
-use up::Parts;
 
 /// Threads that run all components of this process.
 const WORKERS: usize = 2;
@@ -41,23 +37,14 @@ fn main() -> ExitCode {
         Some("executor") => executor::main(std::env::vars_os()),
         // Reads its words itself, and needs no runtime.
         Some("pkgpanda") => pkgpanda::main(words),
-        _ => {
-            let Started { arguments, settings } = arguments::of_process();
-            match arguments {
-                Ok(arguments) => dispatch(arguments, settings),
-                Err(error) => {
-                    let code = cli::refuse(&error);
-                    if let Some(origin) = settings.origin(&error) {
-                        eprintln!("{origin}");
-                    }
-                    code
-                }
-            }
-        }
+        _ => match arguments::of_process() {
+            Ok(arguments) => dispatch(arguments),
+            Err(error) => cli::refuse(&error),
+        },
     }
 }
 
-fn dispatch(arguments: Arguments, settings: Settings) -> ExitCode {
+fn dispatch(arguments: Arguments) -> ExitCode {
     let Arguments { version, verbosity, command } = arguments;
     let program = Program { version: arguments::VERSION, arguments: arguments::all, verbosity };
     match command {
@@ -68,12 +55,12 @@ fn dispatch(arguments: Arguments, settings: Settings) -> ExitCode {
             println!("dcos {}", arguments::VERSION);
             ExitCode::SUCCESS
         }
-        Some(command) => component(command, settings),
+        Some(command) => component(command),
         None => cli::help(program),
     }
 }
 
-fn component(command: Command, settings: Settings) -> ExitCode {
+fn component(command: Command) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
@@ -82,7 +69,7 @@ fn component(command: Command, settings: Settings) -> ExitCode {
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(run(command, settings));
+            let ended = runtime.block_on(run(command));
             // What does not end by itself must not keep the process.
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             ended
@@ -98,7 +85,7 @@ fn component(command: Command, settings: Settings) -> ExitCode {
     }
 }
 
-async fn run(command: Command, settings: Settings) -> Result<(), runtime::BoxError> {
+async fn run(command: Command) -> Result<(), runtime::BoxError> {
     match command {
         Command::Version | Command::Cli(_) | Command::Pkgpanda { .. } => {}
         Command::Up(arguments) => {
@@ -117,36 +104,20 @@ async fn run(command: Command, settings: Settings) -> Result<(), runtime::BoxErr
             let services = log(for_node(&config.dir))?;
             up::agent_node(config, &services).await?;
         }
-        Command::MesosMaster(arguments) => {
-            log(arguments.output())?;
-            settings.warn();
-            up::single(parts::mesos_master(arguments.config()?)).await?;
+        Command::MarathonServer(MarathonArguments { ip, master, dir, token_file }) => {
+            log(Output::Stderr)?;
+            let auth = arguments::auth(token_file.as_deref())?;
+            up::single(parts::marathon(parts::marathon_config(ip, master, &dir, &auth))).await?;
         }
-        Command::MesosAgent(arguments) => {
-            let services = log(arguments.output())?;
-            settings.warn();
-            for missing in services.missing_isolation() {
-                tracing::warn!("tasks run without {missing}");
-            }
-            let (dir, mut config) = (arguments.work_dir(), arguments.config()?);
-            let part = |dir: &Path| {
-                config.dir = dir.to_owned();
-                parts::mesos_agent("mesos-agent", config)
+        Command::AdminRouter(RouterArguments { ip, port, mesos, marathon, token_file }) => {
+            log(Output::Stderr)?;
+            let (role, usual) = match (mesos, marathon) {
+                (Some(mesos), Some(marathon)) => (Role::Master { mesos, marathon }, 80),
+                _ => (Role::Agent, admin_router::AGENT_PORT),
             };
-            up::single_in(&dir, part).await?;
-        }
-        Command::MarathonServer(arguments) => {
-            log(Output::Stderr)?;
-            settings.warn();
-            up::single(parts::marathon(arguments.config()?)).await?;
-        }
-        Command::AdminRouter(arguments) => {
-            log(Output::Stderr)?;
-            settings.warn();
-            up::single(parts::admin_router("admin-router", arguments.config()?)).await?;
-        }
-        Command::Probe(ProbeArguments { address, path, within }) => {
-            up::probe(&address, &path, within).await?;
+            let auth = arguments::auth(token_file.as_deref())?;
+            let config = parts::router_config(ip, port.unwrap_or(usual), role, "", &auth);
+            up::single(parts::admin_router("admin-router", config)).await?;
         }
     }
     Ok(())
@@ -165,7 +136,7 @@ fn for_node(dir: &Path) -> Output {
 fn log(output: Output) -> Result<Services, telemetry::Error> {
     let logs = match &output {
         Output::Directory(dir) => Some(dir.clone()),
-        Output::Stderr | Output::StderrAndFile(_) => None,
+        Output::Stderr => None,
     };
     let filter = std::env::var("DCOS_LOG").ok();
     telemetry::init(output, filter.as_deref())?;

@@ -12,7 +12,7 @@ mod repository;
 
 pub use error::Error;
 pub use mirror::{fetch, mirror};
-pub use repository::{Work, checkout, commit_time, resolve, work};
+pub use repository::{Work, checkout, resolve, work};
 
 use std::path::Path;
 use std::process::Command;

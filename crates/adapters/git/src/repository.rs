@@ -70,20 +70,6 @@ pub fn resolve(repository: &Path, name: &str) -> Result<Option<String>, Error> {
     }
 }
 
-/// When a commit was made: Unix seconds.
-///
-/// # Errors
-/// When the repository does not have it.
-pub fn commit_time(repository: &Path, commit: &str) -> Result<i64, Error> {
-    let commit = known(repository, commit)?;
-    let mut command = plain_git(repository);
-    command.args(["log", "-1", "--no-show-signature", "--format=%ct", &commit, "--"]);
-    let (attempt, on) = ("read the time of a commit of", repository.display().to_string());
-    let ran = done(command, LOCAL, attempt, &on)?;
-    let said = String::from_utf8_lossy(&ran.stdout).trim().to_owned();
-    said.parse().map_err(|_| Error::Answer { attempt, on, said })
-}
-
 /// Writes the files of a commit below the directory `into`, which must be there; no `.git` comes with them. Neither
 /// the repository nor what is checked out in it changes.
 ///

@@ -45,8 +45,7 @@ impl LogFile {
     }
 }
 
-/// Opens a file to be written at its end, made readable by its owner alone.
-pub(crate) fn append(path: &Path) -> io::Result<File> {
+fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 

@@ -76,9 +76,6 @@ pub enum Error {
     /// The repository of packages.
     #[error(transparent)]
     Repository(#[from] crate::repository::Error),
-    /// A package could not be fetched.
-    #[error(transparent)]
-    Fetch(#[from] crate::fetch::FetchError),
     /// What was asked for could not be printed.
     #[error("print")]
     Output(#[from] io::Error),

@@ -90,9 +90,6 @@ impl Foreground {
                         None => {
                             ready = true;
                             console::say(&format!("READY {}", goal.url));
-                            if let Err(error) = runtime::tell_ready() {
-                                console::note(&format!("The service manager could not be told: {error}"));
-                            }
                         }
                         Some(missing) => progress.missing = missing,
                     }

@@ -10,7 +10,7 @@ mod contents;
 mod error;
 mod record;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod verify;
 
 use std::collections::BTreeSet;
