@@ -1,12 +1,14 @@
 //! The four compressions, told apart by their first bytes, and their decoders.
 
 use std::io::{self, Read};
+use std::num::NonZeroU32;
 
 use crate::Error;
+use crate::xz::ParallelXz;
 
 /// The most memory that a stream may demand for its dictionary: what `xz -9` and `zstd --long` take,
 /// with room. A stream that claims more is refused instead of believed.
-const DICTIONARY_BYTES: u64 = 192 << 20;
+pub(crate) const DICTIONARY_BYTES: u64 = 192 << 20;
 /// The same for zstd, whose decoder takes it as a power of two.
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// How many first bytes tell a compression.
@@ -55,6 +57,19 @@ impl Compression {
             }
         }
         Ok(Detected { compression: Compression::of_magic(&first[..length]), first, length, at: 0, source })
+    }
+
+    /// As [`Compression::reader`], with so many threads where the compression allows it: an xz of several blocks.
+    ///
+    /// # Errors
+    /// As [`Compression::reader`].
+    pub fn parallel_reader<R: Read>(self, source: R, threads: NonZeroU32) -> Result<Decoder<R>, Error> {
+        match self {
+            Compression::Xz => {
+                Ok(Decoder(Inner::ParallelXz(ParallelXz::new(source, threads).map_err(Error::Read)?)))
+            }
+            _ => self.reader(source),
+        }
     }
 
     /// What `source` is when decompressed.
@@ -106,6 +121,14 @@ impl<R: Read> Detected<R> {
     pub fn reader(self) -> Result<Decoder<Detected<R>>, Error> {
         self.compression.reader(self)
     }
+
+    /// As [`Detected::reader`], with so many threads where the compression allows it.
+    ///
+    /// # Errors
+    /// As [`Compression::reader`].
+    pub fn parallel_reader(self, threads: NonZeroU32) -> Result<Decoder<Detected<R>>, Error> {
+        self.compression.parallel_reader(self, threads)
+    }
 }
 
 impl<R: Read> Read for Detected<R> {
@@ -128,6 +151,7 @@ enum Inner<R: Read> {
     Gzip(flate2::read::MultiGzDecoder<R>),
     Bzip2(bzip2::read::MultiBzDecoder<R>),
     Xz(liblzma::read::XzDecoder<R>),
+    ParallelXz(ParallelXz<R>),
     Zstd(zstd::stream::read::Decoder<'static, io::BufReader<R>>),
 }
 
@@ -138,6 +162,7 @@ impl<R: Read> Read for Decoder<R> {
             Inner::Gzip(decoder) => decoder.read(into),
             Inner::Bzip2(decoder) => decoder.read(into),
             Inner::Xz(decoder) => decoder.read(into),
+            Inner::ParallelXz(decoder) => decoder.read(into),
             Inner::Zstd(decoder) => decoder.read(into),
         }
     }

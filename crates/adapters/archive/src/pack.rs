@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::shown;
-use crate::tar::writer::{self, Head};
+use crate::tar::writer::{self, Attribute, Head};
 
 /// The most directories within directories, as in what is extracted.
 const DEEPEST: usize = 256;
@@ -190,7 +190,7 @@ impl<W: Write> Pack<W> {
         }
     }
 
-    fn capability(&self, fd: BorrowedFd<'_>) -> Result<Vec<(&'static [u8], Vec<u8>)>, PackError> {
+    fn capability(&self, fd: BorrowedFd<'_>) -> Result<Vec<Attribute<'static>>, PackError> {
         let mut value = vec![0; CAPABILITY_BYTES];
         match rustix::fs::fgetxattr(fd, CAPABILITY, &mut value) {
             Ok(length) => {
@@ -208,7 +208,7 @@ impl<W: Write> Pack<W> {
         mode: u32,
         link: &[u8],
         size: u64,
-        attributes: &[(&[u8], Vec<u8>)],
+        attributes: &[Attribute<'_>],
     ) -> Result<(), PackError> {
         let mode = if kind == b'2' { mode } else { mode & !MASKED };
         let head = Head { path: &self.path, kind, link, mode, size, seconds: self.seconds, attributes };

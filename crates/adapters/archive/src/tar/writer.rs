@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use super::header::BLOCK;
 
+/// An extended attribute: its name with the namespace, and its value.
+pub(crate) type Attribute<'a> = (&'a [u8], Vec<u8>);
+
 /// What a header says of one entry. Owners are all 0 and without names.
 #[derive(Clone, Debug)]
 pub(crate) struct Head<'a> {
@@ -14,8 +17,8 @@ pub(crate) struct Head<'a> {
     pub(crate) mode: u32,
     pub(crate) size: u64,
     pub(crate) seconds: u64,
-    /// Extended attributes, names with their namespace, in the order in which they are written.
-    pub(crate) attributes: &'a [(&'a [u8], Vec<u8>)],
+    /// In the order in which they are written.
+    pub(crate) attributes: &'a [Attribute<'a>],
 }
 
 /// The largest number of a field of eleven octal digits.

@@ -7,6 +7,7 @@ mod builder;
 mod formats;
 mod layers;
 mod model;
+mod pack;
 mod sandbox;
 
 use std::path::Path;
