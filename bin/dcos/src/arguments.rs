@@ -1,10 +1,15 @@
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use base::Auth;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use up::{AgentConfig, ImageOptions, MasterConfig, Subnet};
+
+use crate::components::{
+    MarathonArguments, MesosAgentArguments, MesosMasterArguments, ProbeArguments, RouterArguments,
+};
+use crate::settings::{self, Settings};
 
 /// The version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -29,11 +34,22 @@ pub(crate) fn all() -> clap::Command {
     cli::styled(Arguments::command())
 }
 
+/// What the process was started with.
+pub(crate) struct Started {
+    /// What its command line says, completed by its environment.
+    pub(crate) arguments: Result<Arguments, clap::Error>,
+    /// What came from the environment.
+    pub(crate) settings: Settings,
+}
+
 /// The arguments of this process.
-pub(crate) fn of_process() -> Result<Arguments, clap::Error> {
+pub(crate) fn of_process() -> Started {
     let mut command = all();
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let (words, settings) = settings::complete(std::env::args_os().collect(), std::env::vars_os(), &command);
+    let arguments = command.try_get_matches_from_mut(words).and_then(|matches| {
+        Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    });
+    Started { arguments, settings }
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,9 +72,22 @@ pub(crate) enum Command {
     Master(MasterArguments),
     /// Run an agent node in the foreground: Mesos agent, Admin Router
     Agent(AgentArguments),
+    /// Run the Mesos master alone in the foreground
+    ///
+    /// Flags can be said by variables, too, as units do: MESOS_WORK_DIR means --work_dir.
+    MesosMaster(Box<MesosMasterArguments>),
+    /// Run the Mesos agent alone in the foreground
+    ///
+    /// Flags can be said by variables, too, as units do: MESOS_WORK_DIR means --work_dir.
+    #[command(visible_alias = "mesos-slave")]
+    MesosAgent(Box<MesosAgentArguments>),
     /// Run Marathon alone in the foreground
-    MarathonServer(MarathonArguments),
+    ///
+    /// Flags can be said by variables, too, as units do: MARATHON_MESOS_USER means --mesos_user.
+    MarathonServer(Box<MarathonArguments>),
     /// Run Admin Router alone in the foreground
+    ///
+    /// Flags can be said by variables, too, as units do: ADMINROUTER_PORT means --port.
     AdminRouter(RouterArguments),
     /// Manage the host's packages: `dcos pkgpanda --help` tells more
     #[command(disable_help_flag = true)]
@@ -67,6 +96,10 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// Ask a component until it answers
+    ///
+    /// An answer is also the demand for a token. Checks of a host ask so.
+    Probe(ProbeArguments),
     /// Print the version
     Version,
 }
@@ -96,7 +129,7 @@ impl ImageArguments {
 }
 
 /// A number of bytes with a unit, which is one of 1024.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit);
     let factor = match unit.trim_end_matches(['b', 'B']).trim_end_matches('i').to_ascii_uppercase().as_str() {
@@ -211,7 +244,7 @@ pub(crate) fn auth(token_file: Option<&Path>) -> Result<Auth, up::Error> {
     token_file.map_or_else(|| Ok(Auth::default()), up::read_token)
 }
 
-fn master_address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn master_address(text: &str) -> Result<SocketAddr, String> {
     AgentConfig::master_address(text).ok_or_else(|| {
         "allowed is an IP address, with or without a port: 10.0.0.1 or 10.0.0.1:5050".to_owned()
     })
@@ -224,39 +257,4 @@ impl AgentArguments {
         let (auth, version) = (auth(token_file.as_deref())?, VERSION.to_owned());
         Ok(AgentConfig { master, ip, dir, public, resources, attributes, images, auth, version })
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct MarathonArguments {
-    /// The address to listen on
-    #[arg(long)]
-    pub(crate) ip: IpAddr,
-    /// The address of the Mesos master, with its port if that is not 5050
-    #[arg(long, value_parser = master_address)]
-    pub(crate) master: SocketAddr,
-    /// The directory of its state
-    #[arg(long, default_value_os_t = up::default_dir("marathon-server"))]
-    pub(crate) dir: PathBuf,
-    /// The file with the cluster's token, if the master demands one
-    #[arg(long)]
-    pub(crate) token_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RouterArguments {
-    /// The address to listen on
-    #[arg(long)]
-    pub(crate) ip: IpAddr,
-    /// The port to listen on [default: 80, on an agent 61001]
-    #[arg(long)]
-    pub(crate) port: Option<u16>,
-    /// The address and port of the Mesos master; without it this is Admin Router of an agent
-    #[arg(long, requires = "marathon")]
-    pub(crate) mesos: Option<SocketAddr>,
-    /// The address and port of Marathon
-    #[arg(long, requires = "mesos")]
-    pub(crate) marathon: Option<SocketAddr>,
-    /// The file with the cluster's token, if one is demanded
-    #[arg(long)]
-    pub(crate) token_file: Option<PathBuf>,
 }

@@ -5,18 +5,22 @@
 //! stay small.
 
 mod arguments;
+mod components;
 mod parts;
+mod settings;
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use admin_router::Role;
-use arguments::{Arguments, Command, MarathonArguments, RouterArguments};
+use arguments::{Arguments, Command, Started};
 use cli::Program;
+use components::ProbeArguments;
 use parts::Services;
+use settings::Settings;
 use telemetry::Output;
+use up::Parts;
 
 /// Threads that run all components of this process.
 const WORKERS: usize = 2;
@@ -37,14 +41,23 @@ fn main() -> ExitCode {
         Some("executor") => executor::main(std::env::vars_os()),
         // Reads its words itself, and needs no runtime.
         Some("pkgpanda") => pkgpanda::main(words),
-        _ => match arguments::of_process() {
-            Ok(arguments) => dispatch(arguments),
-            Err(error) => cli::refuse(&error),
-        },
+        _ => {
+            let Started { arguments, settings } = arguments::of_process();
+            match arguments {
+                Ok(arguments) => dispatch(arguments, settings),
+                Err(error) => {
+                    let code = cli::refuse(&error);
+                    if let Some(origin) = settings.origin(&error) {
+                        eprintln!("{origin}");
+                    }
+                    code
+                }
+            }
+        }
     }
 }
 
-fn dispatch(arguments: Arguments) -> ExitCode {
+fn dispatch(arguments: Arguments, settings: Settings) -> ExitCode {
     let Arguments { version, verbosity, command } = arguments;
     let program = Program { version: arguments::VERSION, arguments: arguments::all, verbosity };
     match command {
@@ -55,12 +68,12 @@ fn dispatch(arguments: Arguments) -> ExitCode {
             println!("dcos {}", arguments::VERSION);
             ExitCode::SUCCESS
         }
-        Some(command) => component(command),
+        Some(command) => component(command, settings),
         None => cli::help(program),
     }
 }
 
-fn component(command: Command) -> ExitCode {
+fn component(command: Command, settings: Settings) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
@@ -69,7 +82,7 @@ fn component(command: Command) -> ExitCode {
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(run(command));
+            let ended = runtime.block_on(run(command, settings));
             // What does not end by itself must not keep the process.
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             ended
@@ -85,7 +98,7 @@ fn component(command: Command) -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<(), runtime::BoxError> {
+async fn run(command: Command, settings: Settings) -> Result<(), runtime::BoxError> {
     match command {
         Command::Version | Command::Cli(_) | Command::Pkgpanda { .. } => {}
         Command::Up(arguments) => {
@@ -104,20 +117,36 @@ async fn run(command: Command) -> Result<(), runtime::BoxError> {
             let services = log(for_node(&config.dir))?;
             up::agent_node(config, &services).await?;
         }
-        Command::MarathonServer(MarathonArguments { ip, master, dir, token_file }) => {
-            log(Output::Stderr)?;
-            let auth = arguments::auth(token_file.as_deref())?;
-            up::single(parts::marathon(parts::marathon_config(ip, master, &dir, &auth))).await?;
+        Command::MesosMaster(arguments) => {
+            log(arguments.output())?;
+            settings.warn();
+            up::single(parts::mesos_master(arguments.config()?)).await?;
         }
-        Command::AdminRouter(RouterArguments { ip, port, mesos, marathon, token_file }) => {
-            log(Output::Stderr)?;
-            let (role, usual) = match (mesos, marathon) {
-                (Some(mesos), Some(marathon)) => (Role::Master { mesos, marathon }, 80),
-                _ => (Role::Agent, admin_router::AGENT_PORT),
+        Command::MesosAgent(arguments) => {
+            let services = log(arguments.output())?;
+            settings.warn();
+            for missing in services.missing_isolation() {
+                tracing::warn!("tasks run without {missing}");
+            }
+            let (dir, mut config) = (arguments.work_dir(), arguments.config()?);
+            let part = |dir: &Path| {
+                config.dir = dir.to_owned();
+                parts::mesos_agent("mesos-agent", config)
             };
-            let auth = arguments::auth(token_file.as_deref())?;
-            let config = parts::router_config(ip, port.unwrap_or(usual), role, "", &auth);
-            up::single(parts::admin_router("admin-router", config)).await?;
+            up::single_in(&dir, part).await?;
+        }
+        Command::MarathonServer(arguments) => {
+            log(Output::Stderr)?;
+            settings.warn();
+            up::single(parts::marathon(arguments.config()?)).await?;
+        }
+        Command::AdminRouter(arguments) => {
+            log(Output::Stderr)?;
+            settings.warn();
+            up::single(parts::admin_router("admin-router", arguments.config()?)).await?;
+        }
+        Command::Probe(ProbeArguments { address, path, within }) => {
+            up::probe(&address, &path, within).await?;
         }
     }
     Ok(())
@@ -136,7 +165,7 @@ fn for_node(dir: &Path) -> Output {
 fn log(output: Output) -> Result<Services, telemetry::Error> {
     let logs = match &output {
         Output::Directory(dir) => Some(dir.clone()),
-        Output::Stderr => None,
+        Output::Stderr | Output::StderrAndFile(_) => None,
     };
     let filter = std::env::var("DCOS_LOG").ok();
     telemetry::init(output, filter.as_deref())?;

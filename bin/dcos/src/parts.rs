@@ -16,7 +16,7 @@ use crate::arguments::VERSION;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long tasks go on without their agent: who stops a cluster for a holiday finds them again.
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The services of this program.
 #[derive(Debug)]
@@ -34,11 +34,7 @@ impl Parts for Services {
         let marathon = marathon_config(node.ip.into(), mesos, &node.dir, &node.auth);
         let role = Role::Master { mesos, marathon: SocketAddr::new(marathon.ip, marathon.port) };
         let router = router_config(node.ip.into(), node.router_port, role, &node.cluster_id, &node.auth);
-        vec![
-            part("mesos-master", node.ip.into(), master.port, master, master::run),
-            self::marathon(marathon),
-            self::admin_router("admin-router", router),
-        ]
+        vec![mesos_master(master), self::marathon(marathon), self::admin_router("admin-router", router)]
     }
 
     fn agent_node(&self, node: &AgentNode) -> Vec<Part> {
@@ -56,7 +52,7 @@ impl Parts for Services {
         agent.image_quota = node.images.quota.unwrap_or(agent.image_quota);
         let router = router_config(node.ip.into(), admin_router::AGENT_PORT, Role::Agent, "", &node.auth);
         vec![
-            part(&node.name, node.ip.into(), agent.port, agent, agent::run),
+            mesos_agent(&node.name, agent),
             self::admin_router(&format!("{} admin-router", node.name), router),
         ]
     }
@@ -74,6 +70,16 @@ impl Parts for Services {
     fn end_tasks<'a>(&'a self, dir: &'a Path) -> EndTasks<'a> {
         Box::pin(async { agent::end_all_tasks(dir).await.map_err(|error| base::with_causes(&error)) })
     }
+}
+
+/// The Mesos master as a component.
+pub(crate) fn mesos_master(config: master::Config) -> Part {
+    part("mesos-master", config.ip.into(), config.port, config, master::run)
+}
+
+/// The Mesos agent as a component.
+pub(crate) fn mesos_agent(name: &str, config: agent::Config) -> Part {
+    part(name, config.ip.into(), config.port, config, agent::run)
 }
 
 /// Marathon with the settings that follow from the node. Without root all tasks are this user's.

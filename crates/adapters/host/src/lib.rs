@@ -11,6 +11,7 @@
 mod accounts;
 mod capacity;
 mod command;
+mod discovery;
 mod leases;
 mod lock;
 mod ports;
@@ -23,6 +24,7 @@ mod user;
 pub use accounts::{AccountError, Accounts, Group};
 pub use capacity::{Capacity, CapacityError};
 pub use command::{Ran, RunError, run};
+pub use discovery::{DiscoveryError, discover_address};
 pub use lock::{FileLock, LockError, lock_owner};
 pub use ports::{PortLease, PortLeaseError, PortLeases};
 pub use process::{ProcessIdentity, boot_id, command_line, environment, hostname, oldest_child, terminate};

@@ -45,7 +45,8 @@ impl LogFile {
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
+/// Opens a file to be written at its end, made readable by its owner alone.
+pub(crate) fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 

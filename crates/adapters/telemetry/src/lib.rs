@@ -11,8 +11,10 @@ mod sink;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -23,6 +25,9 @@ pub use file::LogFile;
 pub enum Output {
     /// To standard error, where a unit's journal takes them.
     Stderr,
+    /// To standard error, and to the end of this file, too: it is made if it is missing, and whoever
+    /// looks after it may cut it off while it is written.
+    StderrAndFile(PathBuf),
     /// To `<directory>/<component>.log` for the lines within a component's span, to
     /// `<directory>/dcos.log` for others.
     Directory(PathBuf),
@@ -50,6 +55,14 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The file could not be opened.
+    #[error("open the log file {}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The process has a subscriber already.
     #[error("set up logging")]
     Init(#[source] TryInitError),
@@ -67,6 +80,14 @@ pub fn init(output: Output, filter: Option<&str>) -> Result<(), Error> {
             let lines = tracing_subscriber::fmt::layer()
                 .with_writer(io::stderr)
                 .with_ansi(io::stderr().is_terminal())
+                .with_span_events(FmtSpan::NONE);
+            registry.with(lines).try_init()
+        }
+        Output::StderrAndFile(path) => {
+            let file = file::append(&path).map_err(|source| Error::File { path, source })?;
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(io::stderr.and(Arc::new(file)))
+                .with_ansi(false)
                 .with_span_events(FmtSpan::NONE);
             registry.with(lines).try_init()
         }

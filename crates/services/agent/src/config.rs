@@ -7,6 +7,9 @@ use std::time::Duration;
 use base::{Auth, fnv1a};
 pub use containers::Isolation;
 
+/// The role that public agents' resources are reserved for.
+const PUBLIC_ROLE: &str = "slave_public";
+
 /// How one agent runs. [`Config::new`] has Mesos' defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,6 +27,8 @@ pub struct Config {
     pub resources: Option<String>,
     /// As in Mesos' `--attributes`: `rack:r1;zone:a`.
     pub attributes: Option<String>,
+    /// The role that what is not reserved already is reserved for; `*` without it. Mesos: `--default_role`.
+    pub default_role: Option<String>,
     /// Whether this is a public agent: what is not reserved already is reserved for the role
     /// `slave_public`, and the attribute `public_ip:true` is added.
     pub public: bool,
@@ -100,6 +105,7 @@ impl Config {
             hostname: None,
             resources: None,
             attributes: None,
+            default_role: None,
             public: false,
             ports: None,
             isolation: None,
@@ -130,6 +136,14 @@ impl Config {
             home_domains: Vec::new(),
             auth: Auth::default(),
         }
+    }
+
+    /// The role that what is nobody's is reserved for.
+    pub(crate) fn default_role(&self) -> Option<&str> {
+        if self.public {
+            return Some(PUBLIC_ROLE);
+        }
+        self.default_role.as_deref().filter(|role| *role != "*")
     }
 
     pub(crate) fn shown_hostname(&self) -> String {

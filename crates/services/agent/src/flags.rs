@@ -20,7 +20,7 @@ impl Config {
             ("cgroups_enable_cfs", self.enforce_cpu_quota.to_string()),
             ("cgroups_root", self.cgroup_root().display().to_string()),
             ("containerizers", "mesos".to_owned()),
-            ("default_role", "*".to_owned()),
+            ("default_role", self.default_role().unwrap_or("*").to_owned()),
             ("docker_store_dir", self.image_dir().display().to_string()),
             ("executor_registration_timeout", duration_text(self.executor_registration_timeout)),
             ("executor_reregistration_timeout", duration_text(self.executor_reregistration_timeout)),

@@ -7,8 +7,6 @@ use resources::{Ranges, Reservation, ReservationKind, Resource, Resources, WireF
 
 use crate::{Config, Error};
 
-/// The role that public agents' resources are reserved for.
-const PUBLIC_ROLE: &str = "slave_public";
 /// Mesos: `DEFAULT_PORTS`.
 const DEFAULT_PORTS: (u64, u64) = (31000, 32000);
 
@@ -54,18 +52,25 @@ fn resources(config: &Config) -> Result<Resources, Error> {
             .map_or(DEFAULT_PORTS, |ports| ((*ports.start()).into(), (*ports.end()).into()));
         all.push(Resource::ranges("ports", Ranges::interval(first, last)));
     }
-    Ok(if config.public { reserve(&all) } else { all })
+    Ok(match config.default_role() {
+        Some(role) => {
+            let refused = |error| Error::Resources(format!("--default_role {role}: {error}"));
+            resources::role::validate(role).map_err(refused)?;
+            reserve(&all, role)
+        }
+        None => all,
+    })
 }
 
-/// What is nobody's becomes the public role's.
-fn reserve(all: &Resources) -> Resources {
+/// What is nobody's becomes the role's.
+fn reserve(all: &Resources, role: &str) -> Resources {
     let mut reserved = Resources::new();
     for resource in all.iter() {
         let mut identity = resource.identity().clone();
         if identity.reservations.is_empty() {
             identity.reservations.push(Reservation {
                 kind: ReservationKind::Static,
-                role: PUBLIC_ROLE.into(),
+                role: role.into(),
                 principal: None,
                 labels: None,
             });
@@ -141,9 +146,23 @@ mod tests {
         config.public = true;
         let all = resources(&config).unwrap();
         assert!(all.unreserved().is_empty());
-        assert_eq!(all.reserved_to(PUBLIC_ROLE).cpus().to_f64(), 1.0);
+        assert_eq!(all.reserved_to("slave_public").cpus().to_f64(), 1.0);
         assert_eq!(all.reserved_to("ops").cpus().to_f64(), 2.0);
         assert_eq!(attributes(&config).unwrap(), [attribute("public_ip", "true")]);
+    }
+
+    #[test]
+    fn what_is_nobodys_is_the_default_roles() {
+        let mut config = config("cpus:1;cpus(ops):2");
+        for (role, unreserved) in [("*", 1.0), ("batch", 0.0)] {
+            config.default_role = Some(role.to_owned());
+            let all = resources(&config).unwrap();
+            assert_eq!(all.unreserved().cpus().to_f64(), unreserved);
+            assert_eq!(all.reserved_to("ops").cpus().to_f64(), 2.0);
+        }
+        assert!(attributes(&config).unwrap().is_empty());
+        config.default_role = Some("a b".to_owned());
+        assert!(matches!(resources(&config), Err(Error::Resources(text)) if text.contains("a b")));
     }
 
     #[test]

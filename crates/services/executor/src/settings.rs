@@ -55,7 +55,7 @@ impl Settings {
         let required = |name: &'static str| text(name).ok_or(SettingsError::Missing(name));
         let duration = |name: &'static str, default: Duration| match text(name) {
             None => Ok(default),
-            Some(found) => parse_duration(&found).ok_or(SettingsError::Duration { name, found }),
+            Some(found) => base::parse_duration(&found).ok_or(SettingsError::Duration { name, found }),
         };
         let image = |text: String| {
             serde_json::from_str(&text).map_err(|error| SettingsError::Image(error.to_string()))
@@ -76,39 +76,9 @@ impl Settings {
     }
 }
 
-/// Reads a duration as Mesos writes it: a number and a unit, `1.5hrs`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "ns" => 1e-9,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "secs" => 1.0,
-        "mins" => 60.0,
-        "hrs" => 3600.0,
-        "days" => 86_400.0,
-        "weeks" => 604_800.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_as_mesos_writes_them() {
-        let check = |text: &str, expect: Option<Duration>| assert_eq!(parse_duration(text), expect, "{text}");
-        check("15mins", Some(Duration::from_secs(900)));
-        check("2secs", Some(Duration::from_secs(2)));
-        check("1.5hrs", Some(Duration::from_secs(5400)));
-        check("100ms", Some(Duration::from_millis(100)));
-        for text in ["", "5", "secs", "-1secs", "1e999days", "5 fortnights", "nansecs"] {
-            check(text, None);
-        }
-    }
 
     #[test]
     fn the_token_is_taken_and_hidden() {

@@ -76,6 +76,9 @@ pub enum Error {
     /// The repository of packages.
     #[error(transparent)]
     Repository(#[from] crate::repository::Error),
+    /// A package could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] crate::fetch::FetchError),
     /// What was asked for could not be printed.
     #[error("print")]
     Output(#[from] io::Error),

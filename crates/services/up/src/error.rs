@@ -137,6 +137,16 @@ pub enum Error {
         /// What was missing.
         missing: String,
     },
+    /// Who was asked does not answer.
+    #[error("{address} does not answer {path} as it should: {problem}")]
+    Unanswered {
+        /// Who.
+        address: String,
+        /// What was asked for.
+        path: String,
+        /// What came instead.
+        problem: String,
+    },
     /// The machine's capacity could not be told.
     #[error(transparent)]
     Capacity(#[from] CapacityError),

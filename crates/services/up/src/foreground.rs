@@ -90,6 +90,9 @@ impl Foreground {
                         None => {
                             ready = true;
                             console::say(&format!("READY {}", goal.url));
+                            if let Err(error) = runtime::tell_ready() {
+                                console::note(&format!("The service manager could not be told: {error}"));
+                            }
                         }
                         Some(missing) => progress.missing = missing,
                     }

@@ -2,7 +2,7 @@
 //!
 //! [`up`] starts a master node and agent nodes in this process, each on its own address of a loopback
 //! subnet, and stays until it is told to stop; tasks go on running. [`master_node`] and [`agent_node`]
-//! do the same with one node. [`down`] ends a cluster and its tasks.
+//! do the same with one node, [`single`] with one component. [`down`] ends a cluster and its tasks.
 //!
 //! What a node consists of is not known here: the binary hands in [`Parts`], which make the
 //! components of a node as named, supervised runs with the address each answers at. That every agent
@@ -17,6 +17,7 @@ mod down;
 mod error;
 mod foreground;
 mod node;
+mod probe;
 mod readiness;
 mod share;
 mod subnet;
@@ -27,8 +28,9 @@ pub use down::down;
 pub use error::Error;
 pub use node::{
     AgentConfig, AgentNode, EndTasks, ImageOptions, MasterConfig, MasterNode, Part, Parts, agent_node,
-    master_node, single, url,
+    master_node, single, single_in, url,
 };
+pub use probe::probe;
 pub use subnet::{Subnet, SubnetError};
 pub use token::read as read_token;
 pub use up::{Config, up};

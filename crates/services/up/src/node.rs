@@ -149,6 +149,11 @@ pub struct AgentConfig {
 }
 
 impl AgentConfig {
+    /// What an agent's containers reach at their gateway's address, by port.
+    pub fn at_gateway(master: SocketAddr) -> Vec<(u16, SocketAddrV4)> {
+        addresses::at_gateway(master, addresses::ROUTER)
+    }
+
     /// The address of the master of a text: an IP address with or without a port.
     pub fn master_address(text: &str) -> Option<SocketAddr> {
         let standard = |ip: IpAddr| SocketAddr::new(ip, addresses::MASTER);
@@ -251,7 +256,7 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
         ports: lease.as_ref().map(PortLease::ports),
         attributes: config.attributes.clone(),
         public: config.public,
-        at_gateway: addresses::at_gateway(config.master, addresses::ROUTER),
+        at_gateway: AgentConfig::at_gateway(config.master),
         images: config.images.clone(),
         auth: config.auth.clone(),
     };
@@ -278,6 +283,16 @@ pub async fn agent_node(config: AgentConfig, parts: &dyn Parts) -> Result<(), Er
 pub async fn single(part: Part) -> Result<(), Error> {
     let goal = Goal { url: part.url.clone(), ..Goal::default() };
     Foreground::new(vec![part], goal).run("Stopped.").await
+}
+
+/// Runs one component that has its directory to itself until it is told to stop. `part` makes it, of the
+/// directory's real path.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn single_in(dir: &Path, part: impl FnOnce(&Path) -> Part) -> Result<(), Error> {
+    let (dir, _lock) = take(dir).await?;
+    single(part(&dir)).await
 }
 
 /// Refuses to run another node on the directory than the recorded one: its tasks are reached at its

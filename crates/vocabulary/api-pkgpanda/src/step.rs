@@ -138,6 +138,22 @@ pub enum Step {
 }
 
 impl Step {
+    /// Where the step's path begins.
+    pub fn place(&self) -> Place {
+        match self {
+            Step::Directory { place, .. }
+            | Step::File { place, .. }
+            | Step::Link { place, .. }
+            | Step::Links { place, .. }
+            | Step::PutLinks { place, .. }
+            | Step::PutDirectory { place, .. }
+            | Step::RemoveLinks { place, .. }
+            | Step::RemoveOurs { place, .. }
+            | Step::RemoveDirectory { place, .. }
+            | Step::RemoveTree { place, .. } => *place,
+        }
+    }
+
     /// What takes this step back, if it is one that is taken back by itself: directories and links. What is made in
     /// a generation goes with it.
     pub fn inverse(&self) -> Option<Step> {

@@ -28,9 +28,32 @@ pub fn duration_text(duration: Duration) -> String {
     format!("{}{name}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
+/// Reads what [`duration_text`] writes: a number and a unit, `1.5hrs`; none of anything else.
+/// Mesos: `Duration::parse`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, name) = text.split_at(unit_at);
+    let (unit, _) = UNITS.into_iter().find(|(_, unit)| *unit == name)?;
+    let unit_seconds = unit as f64 / 1e9;
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * unit_seconds).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read_as_mesos_writes_them() {
+        let check =
+            |text, millis: Option<u64>| assert_eq!(parse_duration(text), millis.map(Duration::from_millis));
+        check("5secs", Some(5_000));
+        check("1.5hrs", Some(5_400_000));
+        check("200ms", Some(200));
+        check("2weeks", Some(1_209_600_000));
+        for text in ["", "5", "5 secs", "fivesecs", "-5secs", "infsecs", "5minutes", "1e999days", "nansecs"] {
+            check(text, None);
+        }
+    }
 
     #[test]
     fn durations_read_as_in_mesos() {

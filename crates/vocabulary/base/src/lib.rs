@@ -16,7 +16,7 @@ mod timers;
 
 pub use auth::{Auth, COOKIES};
 pub use causes::with_causes;
-pub use duration::duration_text;
+pub use duration::{duration_text, parse_duration};
 pub use fnv::fnv1a;
 pub use id::{AgentId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId};
 pub use rng::Rng;

@@ -10,7 +10,7 @@ mod contents;
 mod error;
 mod record;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 
 use std::collections::BTreeSet;

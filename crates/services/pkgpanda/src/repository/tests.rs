@@ -6,7 +6,7 @@ use super::*;
 
 /// An entry of a tarball: header fields and contents, right or wrong.
 #[derive(Clone)]
-struct Item {
+pub(crate) struct Item {
     name: &'static str,
     kind: u8,
     link: &'static str,
@@ -15,19 +15,19 @@ struct Item {
     contents: Vec<u8>,
 }
 
-fn file(name: &'static str, contents: &str) -> Item {
+pub(crate) fn file(name: &'static str, contents: &str) -> Item {
     Item { name, kind: b'0', link: "", mode: 0o644, uid: 0, contents: contents.into() }
 }
 
-fn link(name: &'static str, kind: u8, link: &'static str) -> Item {
+pub(crate) fn link(name: &'static str, kind: u8, link: &'static str) -> Item {
     Item { kind, link, ..file(name, "") }
 }
 
-fn directory(name: &'static str) -> Item {
+pub(crate) fn directory(name: &'static str) -> Item {
     Item { kind: b'5', mode: 0o755, ..file(name, "") }
 }
 
-fn tar(items: &[Item]) -> Vec<u8> {
+pub(crate) fn tar(items: &[Item]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for item in items {
         let mut header = [0; 512];
@@ -52,13 +52,13 @@ fn tar(items: &[Item]) -> Vec<u8> {
     bytes
 }
 
-fn xz(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-fn package() -> Vec<Item> {
+pub(crate) fn package() -> Vec<Item> {
     vec![directory("./"), file("./pkginfo.json", "{}"), directory("./bin/"), file("./bin/a", "contents")]
 }
 
