@@ -17,9 +17,6 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The lock could not be taken.
-    #[error(transparent)]
-    Lock(#[from] host::LockError),
     /// Another process holds the lock.
     #[error(
         "another pkgpanda{} is at work on {}, and still was after {} s: wait for it, or end it (its work is recovered)",

@@ -240,7 +240,7 @@ impl Root {
     /// Takes the lock of all who write, waiting for it at most `wait`. `waiting` is told once who has it.
     ///
     /// # Errors
-    /// [`Error::Busy`] after that time; [`Error::Lock`] if there can be no lock file.
+    /// [`Error::Busy`] after that time; [`Error::File`] if there can be no lock file.
     pub fn lock(&self, wait: Duration, mut waiting: impl FnMut(Option<u32>)) -> Result<Locked<'_>, Error> {
         let begun = Instant::now();
         let mut told = false;
@@ -255,9 +255,10 @@ impl Root {
                         waiting(owner);
                         told = true;
                     }
+                    #[expect(clippy::disallowed_methods, reason = "a lock of another process tells nobody")]
                     std::thread::sleep(LOCK_PAUSE.min(wait.saturating_sub(begun.elapsed())));
                 }
-                Err(error) => return Err(error.into()),
+                Err(LockError::Lock { path, source }) => return Err(Error::file("lock", path, source)),
             }
         }
     }
@@ -339,18 +340,19 @@ impl<'a> Locked<'a> {
         let top = &self.root.top;
         let (directory, name) = crate::tree::split(path);
         let unfinished = format!("{name}{UNFINISHED}");
-        let failed = |errno: Errno| Error::file("write", self.root.path().join(path), errno);
+        let root = self.root;
+        let failed = |errno: Errno| Error::file("write", root.path().join(path), errno);
         let opened = open_below(top.fd.as_fd(), directory).map_err(failed)?;
         let write = || {
             let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&opened, &unfinished, flags, Mode::from_raw_mode(0o644))?;
             write_all(file.as_fd(), bytes)?;
-            if self.root.durable {
-                rustix::fs::fsync(&file)?;
-            }
-            rustix::fs::renameat(&opened, &unfinished, &opened, name)
+            if self.root.durable { rustix::fs::fsync(&file) } else { Ok(()) }
         };
-        if let Err(errno) = write() {
+        let written = write();
+        self.done(format_args!("write {unfinished}"));
+        let renamed = written.and_then(|()| rustix::fs::renameat(&opened, &unfinished, &opened, name));
+        if let Err(errno) = renamed {
             let _ = rustix::fs::unlinkat(&opened, &unfinished, AtFlags::empty());
             return Err(failed(errno));
         }
