@@ -4,10 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use api_pkgpanda::IdProblem;
-use host::AccountError;
 use systemd::SystemdError;
 
 use crate::files::FileError;
+use crate::repository;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum Error {
         /// The package.
         id: String,
     },
-    /// The package is not in the repository.
+    /// An active package is not in the repository.
     #[error("{id}")]
     Missing {
         /// The package.
@@ -52,36 +52,77 @@ pub enum Error {
         /// The root.
         root: PathBuf,
     },
-    /// A user that was there a moment ago is gone.
-    #[error("user {user} does not exist: create it (useradd --system {user}) and try again")]
-    NoUser {
-        /// The user.
-        user: String,
+    /// No set is kept that could come back.
+    #[error("there is no last good set of packages to go back to: activate the packages that are wanted")]
+    NothingToRollBackTo,
+    /// A set was not good when it was active.
+    #[error("{failure}; {outcome}")]
+    NoGood {
+        /// What showed it.
+        failure: String,
+        /// What was done about it.
+        outcome: String,
     },
-    /// A user could not be made.
+    /// A change was interrupted, and this process may not recover it.
+    #[error("a change of {} was interrupted: run `pkgpanda active` as root, which finishes it or takes it back", .root.display())]
+    Interrupted {
+        /// The root.
+        root: PathBuf,
+        /// Why not.
+        source: activation::Error,
+    },
+    /// The active set has its units elsewhere.
+    #[error(
+        "units of the active packages are linked in {recorded}, not in {asked}: \
+         say the same about --rooted-systemd as before, or uninstall first"
+    )]
+    OtherUnits {
+        /// Where they are.
+        recorded: String,
+        /// Where they would be by the options.
+        asked: String,
+    },
+    /// The host does not run systemd.
+    #[error("systemd does not run on this host ({0}): with --no-systemd units are only linked")]
+    NoSystemd(String),
+    /// A file of the host's configuration is wrong.
+    #[error("{}: {problem}", .path.display())]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and what is allowed.
+        problem: String,
+    },
+    /// Something that must not be removed.
+    #[error("Cowardly refusing to rm -rf '/' as part of uninstall.")]
+    UninstallTop,
+    /// Something that is no root.
+    #[error("{} holds nothing that pkgpanda installed: nothing is removed there", .root.display())]
+    UninstallForeign {
+        /// What was given as the root.
+        root: PathBuf,
+    },
+    /// All is removed but what is told.
+    #[error("not all could be removed:\n{}", .0.join("\n"))]
+    Left(Vec<String>),
+    /// The directory of packages.
     #[error(transparent)]
-    Account(#[from] AccountError),
+    Repository(#[from] repository::Error),
+    /// The root.
+    #[error(transparent)]
+    Root(#[from] activation::Error),
     /// A file of the host.
     #[error(transparent)]
     File(#[from] FileError),
     /// Units did not stop, start or reload.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
-    /// Checks failed after an activation that was to be taken back then.
-    #[error("checks failed: {outcome}")]
-    Checks {
-        /// What was done about it.
-        outcome: String,
-    },
-    /// The repository of packages.
-    #[error(transparent)]
-    Repository(#[from] crate::repository::Error),
     /// A package could not be fetched.
     #[error(transparent)]
     Fetch(#[from] crate::fetch::FetchError),
-    /// What was asked for could not be printed.
-    #[error("print")]
-    Output(#[from] io::Error),
+    /// What was asked for could not be printed, or a check's directory not be read.
+    #[error("read or print")]
+    Io(#[from] io::Error),
 }
 
 impl Error {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use api_pkgpanda::Role;
 
@@ -65,11 +65,6 @@ pub(crate) fn roles(config: &Config) -> Result<Vec<Role>, Error> {
     roles.sort();
     problems.sort();
     if problems.is_empty() { Ok(roles) } else { Err(Error::Set(problems)) }
-}
-
-/// The directory of a package in the repository.
-pub(crate) fn package_dir(config: &Config, id: &str) -> PathBuf {
-    config.repository.join(id)
 }
 
 #[cfg(test)]

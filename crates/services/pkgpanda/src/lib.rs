@@ -7,18 +7,25 @@
 //! Everything but downloads and the HTTP API blocks, on the caller's thread. Deliberately absent: the
 //! building of packages (`mkpanda`), and any state of the process: what is true stands on the disk.
 
+mod activate;
 pub mod api;
 mod check;
 mod cli;
 pub mod config;
-mod effects;
 mod error;
 pub mod fetch;
 mod files;
 pub mod install;
+mod machine;
+mod remove;
 pub mod repository;
+mod session;
+mod setup;
+mod uninstall;
 
-pub use cli::{main, run};
+pub use activate::{Afterwards, activate, rollback, swap};
+pub use cli::{Streams, main, run};
 pub use config::{Config, Units};
 pub use error::Error;
 pub use files::FileError;
+pub use remove::remove;

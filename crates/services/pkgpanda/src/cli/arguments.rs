@@ -52,7 +52,7 @@ pub(crate) fn help() -> String {
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// A command, on what.
-    Run(Command, Config),
+    Run(Command, Box<Config>),
     /// `--help`.
     Help,
     /// Nothing that exists: what is wrong, if more can be said than the usage does.
@@ -105,7 +105,7 @@ pub(crate) fn parse(words: &[OsString], directory: &Path, usual: &Config) -> Ask
         Err(bad) => Asked::Bad(bad),
         // An option of another command.
         Ok(_) if !given.0.is_empty() => Asked::Bad(String::new()),
-        Ok(config) => Asked::Run(command, config),
+        Ok(config) => Asked::Run(command, Box::new(config)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use host::Accounts;
-use pkgpanda::Config;
+use pkgpanda::{Config, Streams};
 use serde_json::{Value, json};
 use systemd::Systemd;
 
@@ -91,7 +91,8 @@ impl Scene {
     pub(crate) fn run_plain(&self, words: &[&str]) -> Ran {
         let words: Vec<OsString> = words.iter().map(Into::into).collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = pkgpanda::run(&words, self.dir.path(), &self.config, &mut out, &mut err);
+        let streams = Streams { out: &mut out, err: &mut err, is_terminal: false };
+        let code = pkgpanda::run(&words, self.dir.path(), &self.config, streams);
         Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
     }
 
@@ -116,6 +117,17 @@ impl Scene {
         for (path, text) in files {
             self.file(package.join(path), text);
         }
+    }
+
+    /// Packs a package as a tarball into a directory of the scene, and gives its path.
+    pub(crate) fn tarball(&self, directory: &str, id: &str, files: &[(&str, &str)]) -> String {
+        self.package_in("packing", id, &json!({}), files);
+        let tarball = self.path(directory).join(format!("{id}.tar.xz"));
+        fs::create_dir_all(tarball.parent().unwrap()).unwrap();
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["--numeric-owner", "--owner=0", "--group=0", "-cJf"]).arg(&tarball);
+        assert!(tar.arg("-C").arg(self.path("packing").join(id)).arg(".").status().unwrap().success());
+        tarball.display().to_string()
     }
 
     /// Three packages that belong together, two of them in two versions.
@@ -153,7 +165,9 @@ impl Scene {
                 let path = entry.unwrap().path();
                 let meta = fs::symlink_metadata(&path).unwrap();
                 let name = path.strip_prefix(&top).unwrap().display().to_string();
-                if [".verified", ".lock", "pkgpanda.lock"].contains(&path.file_name().unwrap().to_str().unwrap()) {
+                if [".verified", ".lock", "pkgpanda.lock"]
+                    .contains(&path.file_name().unwrap().to_str().unwrap())
+                {
                     continue;
                 }
                 let what = if meta.is_symlink() {

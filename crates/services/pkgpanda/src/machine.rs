@@ -1,0 +1,128 @@
+//! The host around the root, as an activation changes it: users and units.
+
+use std::path::PathBuf;
+
+use activation::{Host, HostError};
+use api_pkgpanda::step::Account;
+use host::Group;
+use pkgpanda_core::units::{DCOS_TARGET, dcos_target};
+use systemd::SystemdError;
+
+use crate::{Config, files};
+
+/// The file below the configuration that says: never make users.
+const MANUAL_USERS: &str = "manual_host_users";
+
+/// The host of a configuration.
+pub(crate) struct Machine<'a> {
+    config: &'a Config,
+}
+
+/// Why an account cannot be had.
+#[derive(Debug, thiserror::Error)]
+enum AccountProblem {
+    #[error(
+        "user {user} has to be in group {group}, which this host does not have: make it (groupadd --system {group})"
+    )]
+    NoGroup { user: String, group: String },
+    #[error("user {user} exists and is not in group {group}: add it (usermod -a -G {group} {user})")]
+    NotInGroup { user: String, group: String },
+    #[error("user {user} does not exist, and {} forbids making it: make it, or remove that file", .by.display())]
+    Forbidden { user: String, by: PathBuf },
+}
+
+impl Machine<'_> {
+    pub(crate) fn new(config: &Config) -> Machine<'_> {
+        Machine { config }
+    }
+
+    /// What keeps these accounts from being had, all of it; nothing is changed.
+    pub(crate) fn problems(&self, accounts: &[Account]) -> Vec<String> {
+        accounts.iter().filter_map(|account| self.account(account).err()).map(|why| why.to_string()).collect()
+    }
+
+    /// The user, if there is that user and all is well with it; none if it may be made.
+    fn account(&self, Account { user, group }: &Account) -> Result<Option<host::User>, AccountProblem> {
+        let group = group.as_deref().map(|name| self.group(user, name)).transpose()?;
+        let Some(present) = self.config.accounts.user(user) else {
+            let by = self.config.config_dir.join(MANUAL_USERS);
+            return if by.exists() {
+                Err(AccountProblem::Forbidden { user: user.clone(), by })
+            } else {
+                Ok(None)
+            };
+        };
+        match group {
+            Some(group) if !group.has(&present) => {
+                Err(AccountProblem::NotInGroup { user: user.clone(), group: group.name })
+            }
+            _ => Ok(Some(present)),
+        }
+    }
+
+    fn group(&self, user: &str, name: &str) -> Result<Group, AccountProblem> {
+        let none = || AccountProblem::NoGroup { user: user.to_owned(), group: name.to_owned() };
+        self.config.accounts.group(name).ok_or_else(none)
+    }
+}
+
+impl Host for Machine<'_> {
+    fn find_user(&mut self, account: &Account) -> Result<Option<u32>, HostError> {
+        Ok(self.account(account)?.map(|user| user.uid))
+    }
+
+    fn create_user(&mut self, account: &Account) -> Result<u32, HostError> {
+        if let Some(present) = self.account(account)? {
+            return Ok(present.uid);
+        }
+        Ok(self.config.accounts.create_user(&account.user, account.group.as_deref())?.uid)
+    }
+
+    fn remove_user(&mut self, user: &str) -> Result<(), HostError> {
+        Ok(self.config.accounts.delete_user(user)?)
+    }
+
+    fn stop_units(&mut self, units: &[String]) -> Result<(), HostError> {
+        let Config { units: how, systemd, .. } = self.config;
+        if how.manage {
+            systemd.stop(&names(units), how.blocking())?;
+        }
+        Ok(())
+    }
+
+    fn reload_units(&mut self) -> Result<(), HostError> {
+        if self.config.units.manage {
+            self.config.systemd.daemon_reload()?;
+        }
+        Ok(())
+    }
+
+    /// Starts `dcos.target`, too, with the machine from now on, and with it all units that it wants.
+    fn start_units(&mut self, units: &[String]) -> Result<(), HostError> {
+        let Config { units: how, systemd, .. } = self.config;
+        if !how.manage {
+            return Ok(());
+        }
+        let target = self.config.unit_dir().join(DCOS_TARGET);
+        if !target.exists() {
+            files::replace(&target, dcos_target().as_bytes())?;
+            systemd.daemon_reload()?;
+        }
+        systemd.enable(DCOS_TARGET)?;
+        systemd.start(&[DCOS_TARGET], how.blocking())?;
+        if how.block {
+            // A target starts whatever becomes of what it wants.
+            let failures = systemd.failures(&names(units))?;
+            if !failures.is_empty() {
+                return Err(
+                    SystemdError::Failed { attempted: format!("start {DCOS_TARGET}"), failures }.into()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names(units: &[String]) -> Vec<&str> {
+    units.iter().map(String::as_str).collect()
+}

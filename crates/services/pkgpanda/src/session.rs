@@ -1,0 +1,99 @@
+//! A root that nobody else changes meanwhile, and in which nothing is half done.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use activation::{Locked, Recovery, Root};
+
+use crate::machine::Machine;
+use crate::{Config, Error};
+
+/// How long one who writes waits for another.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// What is done to a root goes through here.
+pub(crate) struct Session<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) locked: Locked<'a>,
+    pub(crate) machine: Machine<'a>,
+    /// Where is told what is not what was asked for.
+    pub(crate) err: &'a mut dyn Write,
+}
+
+impl Session<'_> {
+    /// Tells something beside the output. What cannot be told is lost.
+    pub(crate) fn say(&mut self, what: impl Display) {
+        let _ = writeln!(self.err, "{what}");
+    }
+}
+
+/// Does something to a root that exists: takes its lock, finishes or takes back what a crash left half done,
+/// and then does it. Says on `err` whom it waits for, and what it found.
+pub(crate) fn change<T>(
+    config: &Config,
+    err: &mut dyn Write,
+    work: impl FnOnce(&mut Session<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let root = Root::open(&config.root)?.with_units_in(&config.unit_dir());
+    let locked = lock(&root, err)?;
+    let mut session = Session { config, locked, machine: Machine::new(config), err };
+    recover(&mut session)?;
+    work(&mut session)
+}
+
+/// Keeps others away from the root, and says whom it waits for.
+pub(crate) fn lock<'a>(root: &'a Root, err: &mut dyn Write) -> Result<Locked<'a>, Error> {
+    let waiting = |owner: Option<u32>| {
+        let who = owner.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+        let (path, seconds) = (root.path().display(), WAIT.as_secs());
+        let _ =
+            writeln!(err, "Another pkgpanda{who} is at work on {path}: waiting for it, {seconds} s at most");
+    };
+    Ok(root.lock(WAIT, waiting)?)
+}
+
+/// Finishes or takes back what a crash left half done, for a command that only reads. Whatever another process
+/// is doing just now is left to it: what is read is the old set or the new one.
+pub(crate) fn settle(config: &Config, err: &mut dyn Write) -> Result<(), Error> {
+    let root = match Root::open(&config.root) {
+        Err(activation::Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(());
+        }
+        root => root?.with_units_in(&config.unit_dir()),
+    };
+    if !root.is_interrupted() {
+        return Ok(());
+    }
+    let locked = match root.lock(Duration::ZERO, |_| {}) {
+        Err(activation::Error::Busy { .. }) => return Ok(()),
+        Err(source) => return Err(Error::Interrupted { root: config.root.clone(), source }),
+        Ok(locked) => locked,
+    };
+    recover(&mut Session { config, locked, machine: Machine::new(config), err })
+}
+
+fn recover(session: &mut Session<'_>) -> Result<(), Error> {
+    let root = session.config.root.display();
+    let done = match session.locked.recover(&mut session.machine)? {
+        Recovery::Nothing => return Ok(()),
+        Recovery::TakenBack(_) => "it was taken back, and the former packages are active",
+        Recovery::Finished(_) => "it was finished, and the new packages are active",
+        Recovery::Uninstalled => "it was an uninstall, and was finished",
+        Recovery::Repaired(_) => {
+            "what it was about could not be read; links and units were made what the active packages want"
+        }
+    };
+    session.say(format_args!("A change of {root} had been interrupted: {done}"));
+    Ok(())
+}
+
+/// Takes note that the active set has passed its checks. Where that cannot be, because this process may not
+/// write, or another changes the set just now, the next check does it.
+pub(crate) fn prove(config: &Config) {
+    let Ok(root) = Root::open(&config.root) else { return };
+    let is_proven = root.current().is_ok_and(|current| current.is_none_or(|current| current.state.proven));
+    if !is_proven && let Ok(mut locked) = root.lock(Duration::ZERO, |_| {}) {
+        let _ = locked.set_proven(true);
+    }
+}
