@@ -138,7 +138,9 @@ fn packages_are_fetched_and_added_once() {
     assert_eq!(ran.code, 1);
     assert!(ran.out.ends_with("\rFetched: a--1\n\rFetching: gone--1\n"), "{ran:?}");
     ran.tells(&["ERROR: ", "remote/packages/gone/gone--1.tar.xz"]);
-    scene.run(&["fetch", "--repository-url=ftp://x", "a--1"]).fails(&["ERROR: 'ftp://x' is no repository URL"]);
+    scene
+        .run(&["fetch", "--repository-url=ftp://x", "a--1"])
+        .fails(&["ERROR: 'ftp://x' is no repository URL"]);
     scene.run(&["add", &tarball]).prints("Package already added.\n");
     scene.run(&["activate", "a--1"]).prints("");
     scene.run(&["activate", "a--1"]).prints("");

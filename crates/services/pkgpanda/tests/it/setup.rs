@@ -59,7 +59,8 @@ fn a_bootstrap_and_cluster_packages_become_a_node() {
     scene.file("conf/setup-flags/repository-url", " remote/\n");
     scene.file("conf/setup-flags/cluster-packages.json", r#"["far--1"]"#);
     scene.file("root/bootstrap", "");
-    let list = "Loading cluster-packages: ['far--1']\n\rFetching: far--1\rFetched: far--1\nActivating packages\n";
+    let list =
+        "Loading cluster-packages: ['far--1']\n\rFetching: far--1\rFetched: far--1\nActivating packages\n";
     scene.run(&["setup"]).prints(&format!("{begin}{list}"));
     assert!(scene.root("bin/far").exists() && scene.root("bin/mesos").exists());
 }
