@@ -256,9 +256,9 @@ fn a_file_that_changes_meanwhile_is_told() {
     assert_eq!(text(&error), "\"./file\" changed while it was read");
 }
 
-/// Bytes of three blocks, of which most repeat.
+/// Bytes of two blocks, of which most repeat.
 fn several_blocks() -> Vec<u8> {
-    (0..(18u32 << 20) / 64)
+    (0..(10u32 << 20) / 64)
         .flat_map(|line| format!("{line:>12} {:0>50}\n", line / 64 % 97).into_bytes())
         .collect()
 }
