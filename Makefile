@@ -24,6 +24,8 @@ TOOLS_BUILD = cc=gcc
 # What the examples and the guide use; the datacenter itself needs nothing.
 TOOLS_UP = busybox=busybox-static jq=jq curl=curl
 TOOLS_TEST = useradd=passwd ip=iproute2 nft=nftables conntrack=conntrack busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container dbus-daemon=dbus ps=procps tar=tar zip=zip bzip2=bzip2 xz=xz-utils zstd=zstd docker-registry=docker-registry skopeo=skopeo jq=jq git=git mke2fs=e2fsprogs mount=mount
+# apt, dpkg and git are what mkpanda asks for sources.
+TOOLS_DIST = apt-get=apt dpkg-deb=dpkg git=git
 TOOLS_BENCH = wrk=wrk busybox=busybox-static docker-registry=docker-registry skopeo=skopeo umoci=umoci runc=runc crun=crun tar=tar xz=xz-utils
 
 .PHONY: help
@@ -88,11 +90,14 @@ fuzz: tools-build ## throw foreign bytes at every parser (SECONDS_EACH=30)
 	    grep -E 'panicked|ERROR|stat::number_of_executed_units' ; \
 	done
 
+# The program alone is a folder, too: what the package of it is made of.
 .PHONY: dist
-dist: release ## put the program with its licence and readme into dist/
-	@mkdir -p dist && cp $(RELEASE) LICENSE README.md dist/ && (cd dist && sha256sum dcos > dcos.sha256) && ls dist
+dist: release tools-dist ## put the program into dist/, its packages and bootstrap into packages/cache (ARGS="--jobs 2")
+	@mkdir -p dist/program && cp $(RELEASE) LICENSE dist/program/ && cp $(RELEASE) LICENSE README.md dist/ && \
+	(cd dist && sha256sum dcos > dcos.sha256) && ls dist
+	@cd packages && exec ../dist/dcos mkpanda tree --mkbootstrap $(ARGS)
 
-.PHONY: tools-build tools-up tools-test tools-bench
+.PHONY: tools-build tools-up tools-test tools-bench tools-dist
 tools-build:
 	@command -v cargo >/dev/null || { echo "a Rust toolchain (1.95 or newer) is needed: cargo is not on the PATH"; exit 1; }
 	@$(call install,$(TOOLS_BUILD))
@@ -103,6 +108,8 @@ tools-test:
 	@$(call install,$(TOOLS_TEST))
 tools-bench:
 	@$(call install,$(TOOLS_BENCH))
+tools-dist:
+	@$(call install,$(TOOLS_DIST))
 
 # Installs the packages whose commands are missing; without root or apt it says what to install.
 define install

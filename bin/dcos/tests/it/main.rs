@@ -13,6 +13,8 @@ mod images;
 mod leftovers;
 mod networks;
 mod nodes;
+mod packaged;
+mod packages;
 mod plain;
 mod reasons;
 mod refusals;
