@@ -287,3 +287,6 @@ fn requirement(reader: &mut Reader, at: &str, value: &Value) -> Option<PackageKe
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
