@@ -97,22 +97,4 @@ fn is_plain(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_the_original_mean_folders() {
-        let check = |docker: &str, folder: &str, is_meant: bool| {
-            assert_eq!((folder_name(docker), is_meant_for_a_folder(docker)), (folder, is_meant), "{docker}");
-        };
-        check("dcos/dcos-builder:dcos-builder_dockerdir-latest", "dcos-builder", true);
-        check("dcos-builder", "dcos-builder", true);
-        check("dcos-base", "dcos-base", true);
-        check("debian:12", "debian:12", false);
-        check("registry.example/a/b@sha256:00", "registry.example/a/b@sha256:00", false);
-        check("dcos/dcos-builder:other", "dcos/dcos-builder:other", false);
-        for bad in ["", "..", "../x", ".x", "a/b"] {
-            assert!(!is_plain(bad), "{bad}");
-        }
-    }
-}
+mod tests;

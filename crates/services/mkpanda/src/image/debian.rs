@@ -21,6 +21,9 @@ const UNFINISHED: &str = "new";
 /// Directories that builds are given, which have to be there.
 const PLACES: [&str; 2] = ["opt/mesosphere", "pkg"];
 
+/// What no build reads: manuals and translations. Licences stay.
+const UNREAD: [&str; 3] = ["usr/share/info", "usr/share/locale", "usr/share/man"];
+
 /// The image that the folder defines.
 pub(super) fn get(
     name: &str,
@@ -110,6 +113,10 @@ fn fill(new: &Path, definition: &Definition, files: &[PathBuf], record: &Record)
     host::remove_tree(new).map_err(ImageProblem::file("remove", new))?;
     fs::create_dir_all(&root).map_err(ImageProblem::file("make the directory", &root))?;
     debian::root(files, &root)?;
+    for name in UNREAD {
+        let path = root.join(name);
+        host::remove_tree(&path).map_err(ImageProblem::file("remove", &path))?;
+    }
     for place in PLACES {
         let path = root.join(place);
         fs::create_dir_all(&path).map_err(ImageProblem::file("make the directory", &path))?;

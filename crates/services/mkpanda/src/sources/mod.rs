@@ -161,3 +161,6 @@ impl Fetcher {
 fn web() -> WebClient {
     WebClient::new(Config::from_environment())
 }
+
+#[cfg(test)]
+mod tests;
