@@ -61,7 +61,7 @@ impl Images {
         if let Some(image) = known.get(docker) {
             return Ok(image.clone());
         }
-        let failed = |source| ImageError::Image { name: docker.to_owned(), source };
+        let failed = |source| ImageError::Image { name: docker.to_owned(), source: Box::new(source) };
         let name = folder_name(docker);
         let folder = self.definitions.join(name);
         let image = if is_plain(name) && folder.is_dir() {
