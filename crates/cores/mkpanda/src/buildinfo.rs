@@ -174,11 +174,12 @@ fn sources(
         }
         (Some(sources), None) => reader.members("sources", sources, |reader, at, value| {
             let source = at.strip_prefix("sources.").expect("members are told with their path");
-            if source.parse::<PackageName>().is_err() || is_taken(source) {
+            let is_name = source.parse::<PackageName>().is_ok() && !TAKEN.contains(&source);
+            if !is_name {
                 let taken = TAKEN.join(", ");
                 let message = format!(
-                    "is no name for a source: allowed are letters, digits and @._+- (the first one no `.` and no \
-                     `-`), but not what the cache calls its own: {taken}, an end of .latest or .build.log, and --"
+                    "is no name for a source: allowed are letters, digits and @._+- (the first one no `.` and \
+                     no `-`), but not {taken}"
                 );
                 reader.note(Problem::new(at, message));
             }
@@ -190,13 +191,6 @@ fn sources(
         }
         (None, None) => None,
     }
-}
-
-/// The cache keeps `ID.tar.xz`, `VARIANT.latest` and such where each source has its directory.
-fn is_taken(source: &str) -> bool {
-    TAKEN.contains(&source)
-        || source.contains("--")
-        || [".latest", ".build.log"].iter().any(|ending| source.ends_with(ending))
 }
 
 fn script(reader: &mut Reader, at: &str, value: &Value) -> Option<String> {

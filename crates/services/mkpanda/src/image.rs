@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::debian::Deb;
+
 pub use error::ImageError;
 
 /// A root file system that is here.
@@ -28,8 +30,8 @@ pub struct Image {
     pub layers: Vec<PathBuf>,
     /// The environment that it gives to what runs in it, sorted by name.
     pub env: Vec<(String, String)>,
-    /// The Debian packages it is made of, as `NAME=VERSION`, sorted: for bills of materials.
-    pub debs: Vec<String>,
+    /// The Debian packages it is made of: for bills of materials.
+    pub debs: Vec<Deb>,
 }
 
 /// The images of a folder of packages, made or fetched when they are first asked for.

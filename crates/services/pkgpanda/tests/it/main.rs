@@ -1,9 +1,6 @@
 //! Whole commands on hosts of their own.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod activation;
 mod commands;
-mod crash;
-mod host;
 mod scene;
 mod setup;
