@@ -15,6 +15,7 @@ mod networks;
 mod nodes;
 mod packaged;
 mod packages;
+mod pkgpanda;
 mod plain;
 mod reasons;
 mod refusals;

@@ -287,6 +287,3 @@ fn requirement(reader: &mut Reader, at: &str, value: &Value) -> Option<PackageKe
         ),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -325,6 +325,3 @@ impl Walk<'_> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -105,8 +105,7 @@ const KINDS: [(&str, &[&str]); 6] = [
 ];
 
 /// What `url_extract` unpacks.
-pub(crate) const ARCHIVES: &str =
-    "a URL that ends with .tar.gz, .tar.xz, .tar.bz2, .tar.zst, .tgz, .tar or .zip";
+const ARCHIVES: &str = "a URL that ends with .tar.gz, .tar.xz, .tar.bz2, .tar.zst, .tgz, .tar or .zip";
 
 impl Source {
     /// Its kind, as written.

@@ -86,6 +86,8 @@ impl Host for Machine<'_> {
         let Config { units: how, systemd, .. } = self.config;
         if how.manage {
             systemd.stop(&names(units), how.blocking())?;
+            // That one had failed is of no interest any more, and would keep the host from being well.
+            systemd.reset_failed(&names(units))?;
         }
         Ok(())
     }

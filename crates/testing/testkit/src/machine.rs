@@ -251,6 +251,8 @@ fn prepare(root: &Path, name: &str) -> Result<(), String> {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+    // As every machine has it.
+    fs::create_dir_all(units.join("multi-user.target.wants")).map_err(|error| error.to_string())?;
     for unit in MASKED {
         let _ = std::os::unix::fs::symlink("/dev/null", units.join(unit));
     }

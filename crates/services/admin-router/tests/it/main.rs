@@ -5,7 +5,6 @@
 mod access;
 mod cluster;
 mod follow;
-mod packages;
 mod proxy;
 mod rolling;
 mod streams;
