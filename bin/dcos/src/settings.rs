@@ -18,9 +18,13 @@ struct Source {
     usual: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// Variables that mean a flag of every component.
-const COMMON: &[(&str, &str)] =
-    &[("MESOS_IP_DISCOVERY_COMMAND", "ip_discovery_command"), ("DCOS_TOKEN_FILE", "token-file")];
+/// Variables that mean a flag of every component. The last one is a unit's own copy, and
+/// counts before the original, which only root can read.
+const COMMON: &[(&str, &str)] = &[
+    ("MESOS_IP_DISCOVERY_COMMAND", "ip_discovery_command"),
+    ("DCOS_TOKEN_FILE", "token-file"),
+    ("DCOS_UNIT_TOKEN_FILE", "token-file"),
+];
 
 const SOURCES: &[Source] = &[
     Source {
@@ -171,6 +175,7 @@ mod tests {
             ("MESOS_WEIGHTS", ""),
             ("MESOS_ZK", "zk://127.0.0.1:2181/mesos"),
             ("MESOS_HOSTNAME_LOOKUP", "false"),
+            ("DCOS_UNIT_TOKEN_FILE", "/run/token"),
             ("DCOS_TOKEN_FILE", "/token"),
             ("MARATHON_ZK", "zk://"),
             ("PATH", "/bin"),
@@ -178,12 +183,12 @@ mod tests {
         let (arguments, settings) = completed("dcos -v mesos-master --port=5050", &environment);
         assert_eq!(
             arguments,
-            "dcos -v mesos-master --max_agent_ping_timeouts=20 --token-file=/token \
+            "dcos -v mesos-master --max_agent_ping_timeouts=20 --token-file=/token --token-file=/run/token \
              --ip_discovery_command=echo 10.0.0.1 --max_agent_ping_timeouts=30 --work_dir=/srv/master --port=5050"
         );
         assert_eq!(settings.ignored, ["MESOS_ZK"]);
         let (arguments, settings) = completed("dcos marathon-server", &environment);
-        let expected = "dcos marathon-server --token-file=/token --ip_discovery_command=echo 10.0.0.1";
+        let expected = "dcos marathon-server --token-file=/token --token-file=/run/token --ip_discovery_command=echo 10.0.0.1";
         assert_eq!(arguments, expected);
         assert_eq!(settings.ignored, ["MARATHON_ZK"]);
     }

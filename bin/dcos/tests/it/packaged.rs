@@ -12,6 +12,8 @@ use crate::packages::{folder, names};
 
 /// The node's address. No component may take loopback for granted.
 const IP: &str = "10.99.0.1";
+/// The cluster's token.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Packages whose sources are Debian's: without a network they cannot be made.
 const OF_DEBIAN: [&str; 3] = ["cni", "debian-runtime", "logrotate"];
 const TASKS: u32 = 5;
@@ -57,19 +59,25 @@ fn build(machine: &Machine, name: &str) {
         .unwrap();
 }
 
-/// The package that tells the node's address, as a configuration brings it.
+/// The package that tells the node's address and the cluster's token, as a configuration brings it.
 fn configuration(machine: &Machine) {
     let package = machine.root().join("opt/mesosphere/packages/dcos-config--setup_test");
     fs::create_dir_all(package.join("bin")).unwrap();
-    let environment = json!({"environment": {"MESOS_IP_DISCOVERY_COMMAND": "/opt/mesosphere/bin/detect_ip"}});
+    let environment = json!({"environment": {
+        "MESOS_IP_DISCOVERY_COMMAND": "/opt/mesosphere/bin/detect_ip",
+        "DCOS_TOKEN_FILE": "/etc/mesosphere/token",
+    }});
     fs::write(package.join("pkginfo.json"), environment.to_string()).unwrap();
+    fs::write(machine.root().join("etc/mesosphere/token"), TOKEN).unwrap();
+    sh(machine, "chmod 600 /etc/mesosphere/token");
     fs::write(package.join("bin/detect_ip"), format!("#!/bin/sh\necho {IP}\n")).unwrap();
     sh(machine, "chmod 755 /opt/mesosphere/packages/dcos-config--setup_test/bin/detect_ip");
 }
 
 fn ask(machine: &Machine, arguments: &[&str], path: &str) -> Option<Value> {
     let url = format!("http://{IP}{path}");
-    let mut all = vec!["-sS", "--max-time", "5"];
+    let authorization = format!("Authorization: token={TOKEN}");
+    let mut all = vec!["-sS", "--max-time", "5", "-H", &authorization];
     all.extend(arguments);
     all.push(&url);
     serde_json::from_slice(&machine.run("curl", &all).stdout).ok()
@@ -127,6 +135,12 @@ fn packages_make_a_node() {
     );
     let id = sh(&machine, "cat /var/lib/dcos/cluster-id");
     assert_eq!(ask(&machine, &[], "/metadata").unwrap()["CLUSTER_ID"], id.trim());
+
+    let active = ask(&machine, &[], "/pkgpanda/active/").unwrap();
+    assert!(active.as_array().unwrap().contains(&json!("dcos--test")), "{active}");
+    let refused =
+        sh(&machine, &format!("curl -sS -o /dev/null -w '%{{http_code}}' http://{IP}/pkgpanda/active/"));
+    assert_eq!(refused, "401");
 
     let body = sleepers("sleepers", TASKS).to_string();
     eventually("Marathon takes the app", || {
