@@ -96,6 +96,13 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// Build packages and trees of them: `dcos mkpanda --help` tells more
+    #[command(disable_help_flag = true)]
+    Mkpanda {
+        /// What mkpanda is to do
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
     /// Ask a component until it answers
     ///
     /// An answer is also the demand for a token. Checks of a host ask so.

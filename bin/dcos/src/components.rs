@@ -460,6 +460,12 @@ pub(crate) struct RouterArguments {
     /// The file with the cluster's token, if one is demanded
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// The socket of this node's pkgpanda API [default: /run/dcos/pkgpanda-api.sock]
+    #[arg(long, value_name = "PATH")]
+    pkgpanda_socket: Option<PathBuf>,
+    /// The directory that DC/OS is installed in [default: /opt/mesosphere]
+    #[arg(long, value_name = "DIRECTORY")]
+    root: Option<PathBuf>,
 }
 
 impl RouterArguments {
@@ -488,7 +494,10 @@ impl RouterArguments {
                 Err(source) => return Err(Error::ClusterId { path, source }),
             },
         };
-        Ok(parts::router_config(ip, self.port.unwrap_or(usual), role, &cluster_id, &auth))
+        let mut config = parts::router_config(ip, self.port.unwrap_or(usual), role, &cluster_id, &auth);
+        set(&mut config.packages.socket, self.pkgpanda_socket);
+        set(&mut config.packages.root, self.root);
+        Ok(config)
     }
 }
 

@@ -33,14 +33,17 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let called = words.next().unwrap_or_default();
     // A link to this program is the command it is named after.
-    if Path::new(&called).file_name() == Some(OsStr::new("pkgpanda")) {
-        return pkgpanda::main(words);
+    match Path::new(&called).file_name().and_then(OsStr::to_str) {
+        Some("pkgpanda") => return pkgpanda::main(words),
+        Some("mkpanda") => return mkpanda::main(words),
+        _ => {}
     }
     match words.next().as_deref().and_then(OsStr::to_str) {
         Some("container-init") => containers::container_init_main(),
         Some("executor") => executor::main(std::env::vars_os()),
-        // Reads its words itself, and needs no runtime.
+        // They read their words themselves, and need no runtime of ours.
         Some("pkgpanda") => pkgpanda::main(words),
+        Some("mkpanda") => mkpanda::main(words),
         _ => {
             let Started { arguments, settings } = arguments::of_process();
             match arguments {
@@ -64,6 +67,7 @@ fn dispatch(arguments: Arguments, settings: Settings) -> ExitCode {
         _ if version => cli::version(program),
         Some(Command::Cli(command)) => cli::run(command, program),
         Some(Command::Pkgpanda { words }) => pkgpanda::main(words.into_iter()),
+        Some(Command::Mkpanda { words }) => mkpanda::main(words),
         Some(Command::Version) => {
             println!("dcos {}", arguments::VERSION);
             ExitCode::SUCCESS
@@ -100,7 +104,7 @@ fn component(command: Command, settings: Settings) -> ExitCode {
 
 async fn run(command: Command, settings: Settings) -> Result<(), runtime::BoxError> {
     match command {
-        Command::Version | Command::Cli(_) | Command::Pkgpanda { .. } => {}
+        Command::Version | Command::Cli(_) | Command::Pkgpanda { .. } | Command::Mkpanda { .. } => {}
         Command::Up(arguments) => {
             let config = arguments.config()?;
             let services = log(Output::Directory(config.dir.join("logs")))?;

@@ -118,6 +118,7 @@ pub(crate) fn router_config(
         auth: auth.clone(),
         domains: vec!["mesos".to_owned()],
         answer_timeout: ANSWER_TIMEOUT,
+        packages: admin_router::Packages::default(),
     }
 }
 

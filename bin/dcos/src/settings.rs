@@ -201,6 +201,35 @@ mod tests {
         }
     }
 
+    /// What packages bring as defaults means something, all of it.
+    #[test]
+    fn defaults_of_packages_are_settings() {
+        let check = |command: &str, files: &[&str]| {
+            let mut environment = Vec::new();
+            for file in files {
+                let path = format!("{}/../../packages/{file}", env!("CARGO_MANIFEST_DIR"));
+                let text = std::fs::read_to_string(&path).unwrap();
+                let lines = text.lines().filter(|line| !line.starts_with('#'));
+                environment.extend(
+                    lines
+                        .map(|line| line.split_once('=').unwrap())
+                        .map(|(name, value)| (OsString::from(name), OsString::from(value))),
+                );
+            }
+            let count = environment.len();
+            let words = ["dcos", command].map(OsString::from).to_vec();
+            let (words, settings) = complete(words, environment, &crate::arguments::all());
+            assert_eq!((words.len(), settings.ignored.len()), (2 + count, 0), "{files:?}");
+            crate::arguments::all().try_get_matches_from(words).unwrap();
+        };
+        check("mesos-master", &["mesos-master/extra/defaults/mesos-master"]);
+        let agent = |file| ["mesos-agent/extra/defaults/mesos-slave-common", file];
+        check("mesos-agent", &agent("mesos-agent/extra/defaults/mesos-slave"));
+        check("mesos-agent", &agent("mesos-agent/extra/defaults/mesos-slave-public"));
+        check("marathon-server", &["marathon/extra/defaults/marathon"]);
+        check("admin-router", &["adminrouter/extra/defaults/adminrouter-master.env"]);
+    }
+
     #[test]
     fn other_values_than_the_usual_are_told() {
         let check = |value, ignored: &[&str]| {

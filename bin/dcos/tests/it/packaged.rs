@@ -147,13 +147,15 @@ fn packages_make_a_node() {
         let post = ["-X", "POST", "-H", "Content-Type: application/json", "-d", &body];
         (ask(&machine, &post, "/marathon/v2/apps")?["id"] == "/sleepers").then_some(())
     });
-    let before = eventually("all tasks run", || tasks(&machine));
-    sh(&machine, "systemctl restart dcos-mesos-slave.service");
-    sh(&machine, "systemctl kill --signal=KILL dcos-mesos-master.service dcos-marathon.service");
-    eventually("all tasks are known again", || {
+    let running = || {
         let app = ask(&machine, &[], "/marathon/v2/apps/sleepers")?["app"].clone();
         (app["tasksRunning"] == TASKS).then_some(())
-    });
+    };
+    eventually("all tasks run", running);
+    let before = tasks(&machine).unwrap();
+    sh(&machine, "systemctl restart dcos-mesos-slave.service");
+    sh(&machine, "systemctl kill --signal=KILL dcos-mesos-master.service dcos-marathon.service");
+    eventually("all tasks are known again", running);
     assert_eq!(tasks(&machine), Some(before));
     for log in ["mesos-master/log/mesos-master.log", "mesos-agent/log/mesos-agent.log"] {
         assert!(machine.root().join("var/lib/dcos").join(log).metadata().unwrap().len() > 0, "{log}");

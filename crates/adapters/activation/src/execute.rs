@@ -18,6 +18,9 @@ const NEXT: &str = UNFINISHED_FILES[2];
 impl Locked<'_> {
     /// Carries a plan out and says the number of the generation that is active then.
     ///
+    /// A plan from nothing (`plan(None, ..)`) works on a root with an active set, too: so one whose files cannot be read
+    /// any more is changed. Links that only the former set had are left then; [`Locked::repair`] finds them.
+    ///
     /// # Errors
     /// Whatever fails before the flip leaves the former set active, and the tree as it was. [`Error::Start`] and
     /// [`Error::Unfinished`] say that the new set is active. [`Error::NotTakenBack`] leaves the journal for
@@ -31,10 +34,9 @@ impl Locked<'_> {
             self.make_for_host(plan, host)?;
             return Ok(from);
         }
-        let last_good = match from {
-            Some(from) => Some(self.root.state(from)?.next_last_good(from)),
-            None => None,
-        };
+        // A state that cannot be read is no reason to keep a host from changing.
+        let state = |from| self.root.state(from).unwrap_or_default();
+        let last_good = from.map(|from| state(from).next_last_good(from));
         let to = self.root.generations()?.last().copied().max(from).unwrap_or(0) + 1;
         let Checked { build, before, after } = self.check(plan)?;
         let journal = Journal {

@@ -26,3 +26,34 @@ pub fn active_json(packages: &BTreeSet<PackageId>) -> String {
 pub fn complete_json(bootstrap: Option<&str>, packages: &BTreeSet<PackageId>) -> String {
     json::pretty(&json!({"bootstrap": bootstrap, "packages": packages}))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(texts: &[&str]) -> BTreeSet<PackageId> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_id_is_the_hash_of_the_list_of_ids() {
+        let packages = ids(&["b--1", "a--2"]);
+        assert_eq!(bootstrap_id(&packages), hash::canonical(&json!(["b--1", "a--2"])).unwrap());
+        assert_eq!(bootstrap_id(&ids(&[])), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    }
+
+    #[test]
+    fn active_packages_are_in_the_order_of_their_paths() {
+        // NAME/ID.tar.xz: of a dash, a dot and a slash the dash is the first.
+        let text = active_json(&ids(&["a--2", "a--10", "a-b--1", "a.b--1", "b--1"]));
+        assert_eq!(text, "[\n  \"a-b--1\",\n  \"a.b--1\",\n  \"a--10\",\n  \"a--2\",\n  \"b--1\"\n]");
+    }
+
+    #[test]
+    fn a_complete_tree_with_and_without_its_bootstrap() {
+        let packages = ids(&["b--1", "a--2"]);
+        let rest = "\"packages\":[\n    \"a--2\",\n    \"b--1\"\n  ]\n}";
+        assert_eq!(complete_json(Some("abc"), &packages), format!("{{\n  \"bootstrap\":\"abc\",\n  {rest}"));
+        assert_eq!(complete_json(None, &packages), format!("{{\n  \"bootstrap\":null,\n  {rest}"));
+    }
+}

@@ -174,12 +174,11 @@ fn sources(
         }
         (Some(sources), None) => reader.members("sources", sources, |reader, at, value| {
             let source = at.strip_prefix("sources.").expect("members are told with their path");
-            let is_name = source.parse::<PackageName>().is_ok() && !TAKEN.contains(&source);
-            if !is_name {
+            if source.parse::<PackageName>().is_err() || is_taken(source) {
                 let taken = TAKEN.join(", ");
                 let message = format!(
-                    "is no name for a source: allowed are letters, digits and @._+- (the first one no `.` and \
-                     no `-`), but not {taken}"
+                    "is no name for a source: allowed are letters, digits and @._+- (the first one no `.` and no \
+                     `-`), but not what the cache calls its own: {taken}, an end of .latest or .build.log, and --"
                 );
                 reader.note(Problem::new(at, message));
             }
@@ -191,6 +190,13 @@ fn sources(
         }
         (None, None) => None,
     }
+}
+
+/// The cache keeps `ID.tar.xz`, `VARIANT.latest` and such where each source has its directory.
+fn is_taken(source: &str) -> bool {
+    TAKEN.contains(&source)
+        || source.contains("--")
+        || [".latest", ".build.log"].iter().any(|ending| source.ends_with(ending))
 }
 
 fn script(reader: &mut Reader, at: &str, value: &Value) -> Option<String> {
@@ -287,3 +293,6 @@ fn requirement(reader: &mut Reader, at: &str, value: &Value) -> Option<PackageKe
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

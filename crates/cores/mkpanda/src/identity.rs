@@ -119,27 +119,4 @@ pub fn pkginfo_json(buildinfo: &BuildInfo) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Variant;
-
-    #[test]
-    fn the_version_of_the_original() {
-        let name = "pkg01".parse().unwrap();
-        let buildinfo =
-            BuildInfo::parse(&name, r#"{"environment": {"V1": "1"}, "requires": ["pkg00"]}"#).unwrap();
-        let key = PackageKey { name, variant: Variant::DEFAULT };
-        let requires = ["pkg00--d6664172e41b4af09f8a39de2dd39bdaa62c41b6".parse().unwrap()].into();
-        let inputs = Inputs {
-            key: &key,
-            buildinfo: &buildinfo,
-            source_ids: &BTreeMap::new(),
-            build: "72fda18278aaf5d8ecf60402341177d54a3166c4",
-            docker: "sha256:feedface",
-            extra_source: None,
-            requires: &requires,
-        };
-        let id = inputs.package_id().unwrap();
-        assert_eq!(id.as_str(), "pkg01--5bbbd608c81b8955d09709e30ef902dfba791ed8");
-    }
-}
+mod tests;

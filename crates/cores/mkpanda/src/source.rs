@@ -105,7 +105,8 @@ const KINDS: [(&str, &[&str]); 6] = [
 ];
 
 /// What `url_extract` unpacks.
-const ARCHIVES: &str = "a URL that ends with .tar.gz, .tar.xz, .tar.bz2, .tar.zst, .tgz, .tar or .zip";
+pub(crate) const ARCHIVES: &str =
+    "a URL that ends with .tar.gz, .tar.xz, .tar.bz2, .tar.zst, .tgz, .tar or .zip";
 
 impl Source {
     /// Its kind, as written.

@@ -101,3 +101,66 @@ fn variants(reader: &mut Reader, value: &Value) -> Option<BTreeMap<PackageName, 
     }
     Some(variants)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(text: &str, expected: &[&str]) {
+        let found = TreeInfo::parse(text).expect_err(text).to_string();
+        assert_eq!(found.lines().collect::<Vec<_>>(), expected, "{text}");
+    }
+
+    #[test]
+    fn everything_there_is() {
+        let text = r#"{
+            "exclude": ["a"], "core_package_list": ["b", "c"], "bootstrap_package_list": null,
+            "variants": {"b": "installer", "c": null}
+        }"#;
+        let tree = TreeInfo::parse(text).unwrap();
+        assert!(tree.exclude.contains("a") && tree.core_package_list.len() == 2);
+        assert!(tree.bootstrap_package_list.is_empty());
+        assert_eq!(tree.variants["b"], Variant::named("installer").unwrap());
+        assert_eq!(tree.variants["c"], Variant::DEFAULT);
+        assert_eq!(TreeInfo::parse(" ").unwrap(), TreeInfo::default());
+    }
+
+    #[test]
+    fn what_is_not_allowed() {
+        let all = "a treeinfo may have bootstrap_package_list, core_package_list, exclude, variants";
+        check_refused(
+            r#"{"excludes": [], "x": 1, "exclude": []}"#,
+            &[
+                &format!("excludes: unknown key (did you mean exclude?); {all}"),
+                &format!("x: unknown key; {all}"),
+            ],
+        );
+        check_refused("5", &["found 5; allowed is an object"]);
+        check_refused(r#"{"exclude": "a"}"#, &["exclude: found \"a\"; allowed is a list"]);
+        check_refused(
+            r#"{"core_package_list": ["a", 5, "a/b", "a"]}"#,
+            &[
+                "core_package_list[1]: found 5; allowed is the name of a package",
+                "core_package_list[2]: found \"a/b\"; allowed is the name of a package",
+                "core_package_list[3]: a is listed twice",
+            ],
+        );
+        check_refused(
+            r#"{"exclude": ["a"], "core_package_list": ["a"], "bootstrap_package_list": ["a"], "variants": {"a": "b"}}"#,
+            &[
+                "core_package_list: a is in exclude, too",
+                "bootstrap_package_list: a is in exclude, too",
+                "variants.a: a is in exclude, too",
+            ],
+        );
+        check_refused(
+            r#"{"variants": {"a": 5, ".b": "c", "d": "e f"}}"#,
+            &[
+                "variants..b: is not the name of a package",
+                "variants.a: found 5; allowed is the name of a variant, or null for the default one",
+                "variants.d: found \"e f\"; allowed is the name of a variant, or null for the default one",
+            ],
+        );
+    }
+}

@@ -1,4 +1,5 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use api_pkgpanda::step::{
     ActiveSet, Links, Place, Plan, Removal, SET, STAGED, STAGED_UNITS, Step, UnitActions,
@@ -144,11 +145,20 @@ impl<'a> Tree<'a> {
         self.prefix(directory, name).is_some()
     }
 
-    fn has_directory(&self, directory: &str, name: &str) -> bool {
-        match directory {
-            "" => self.directories.contains(name),
-            _ => self.directories.contains(format!("{directory}/{name}").as_str()),
+    /// Everything in a directory by name: what a link's target begins with, nothing for a directory.
+    fn inside(&self, directory: &str) -> BTreeMap<&'a str, Option<&'a str>> {
+        let mut inside = BTreeMap::new();
+        for (prefix, names) in self.links.get(directory).into_iter().flatten() {
+            inside.extend(names.iter().map(|name| (name.as_str(), Some(prefix.as_str()))));
         }
+        // In the order of texts, all that is below comes after `directory/` and before `directory0`.
+        let top = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let below = self.directories.range::<str, _>((Bound::Included(top.as_str()), Bound::Unbounded));
+        for path in below.map_while(|path| path.strip_prefix(top.as_str())).filter(|name| !name.contains('/'))
+        {
+            inside.insert(path, None);
+        }
+        inside
     }
 
     /// Of the directories that only this side has, those that are links on the other side, or lie below one.
@@ -201,70 +211,68 @@ impl Change<'_> {
 
     fn new_links(&mut self, from_link: &BTreeSet<&str>, staged: &mut BTreeSet<String>, puts: &mut Vec<Step>) {
         let place = self.place;
-        for (directory, prefix, names) in differing(self.new.links, self.old.links) {
-            let (directory, prefix) = (directory.to_owned(), prefix.to_owned());
-            if from_link.contains(directory.as_str()) {
-                let (place, directory) = stage(place, &directory);
-                self.plan.build.push(Step::Links { place, directory, prefix, names: names.to_vec() });
-                continue;
-            }
-            let (mut added, mut put) = (Vec::new(), Vec::new());
-            for name in names {
-                match self.old.prefix(&directory, name) {
-                    Some(old) if old == prefix => {}
-                    None if !self.old.has_directory(&directory, name) => added.push(name.clone()),
-                    _ => put.push(name.clone()),
+        for (directory, groups) in differing(self.new.links, self.old.links) {
+            let is_staged = from_link.contains(directory.as_str());
+            let old = if is_staged { BTreeMap::new() } else { self.old.inside(directory) };
+            for (prefix, names) in groups {
+                if is_staged {
+                    let (place, directory) = stage(place, directory);
+                    let (prefix, names) = (prefix.clone(), names.clone());
+                    self.plan.build.push(Step::Links { place, directory, prefix, names });
+                    continue;
                 }
-            }
-            if !added.is_empty() {
+                let (mut added, mut put) = (Vec::new(), Vec::new());
+                for name in names {
+                    match old.get(name.as_str()) {
+                        Some(Some(old)) if old == prefix => {}
+                        None => added.push(name.clone()),
+                        Some(_) => put.push(name.clone()),
+                    }
+                }
                 let (directory, prefix) = (directory.clone(), prefix.clone());
-                self.plan.before.push(Step::Links { place, directory, prefix, names: added });
-            }
-            if !put.is_empty() {
-                stage_directory(place, &directory, staged, self.plan);
-                let (staging, below) = stage(place, &directory);
-                self.plan.build.push(Step::Links {
-                    place: staging,
-                    directory: below,
-                    prefix: prefix.clone(),
-                    names: put.clone(),
-                });
-                puts.push(Step::PutLinks { place, directory, prefix, names: put });
+                if !put.is_empty() {
+                    stage_directory(place, &directory, staged, self.plan);
+                    let (staging, below) = stage(place, &directory);
+                    let (directory, prefix) = (directory.clone(), prefix.clone());
+                    self.plan.build.push(Step::Links {
+                        place: staging,
+                        directory: below,
+                        prefix: prefix.clone(),
+                        names: put.clone(),
+                    });
+                    puts.push(Step::PutLinks { place, directory, prefix, names: put });
+                }
+                if !added.is_empty() {
+                    self.plan.before.push(Step::Links { place, directory, prefix, names: added });
+                }
             }
         }
     }
 
     fn stale_links(&mut self, to_link: &BTreeSet<&str>) {
-        for (directory, prefix, names) in differing(self.old.links, self.new.links) {
-            if to_link.contains(directory) {
+        for (directory, groups) in differing(self.old.links, self.new.links) {
+            if to_link.contains(directory.as_str()) {
                 continue;
             }
-            let is_stale = |name: &&String| {
-                self.new.prefix(directory, name).is_none() && !self.new.has_directory(directory, name)
-            };
-            let names: Vec<String> = names.iter().filter(is_stale).cloned().collect();
-            if !names.is_empty() {
-                let (directory, prefix) = (directory.to_owned(), prefix.to_owned());
-                self.plan.after.push(Step::RemoveLinks { place: self.place, directory, prefix, names });
+            let new = self.new.inside(directory);
+            for (prefix, names) in groups {
+                let names: Vec<String> =
+                    names.iter().filter(|name| !new.contains_key(name.as_str())).cloned().collect();
+                if !names.is_empty() {
+                    let (directory, prefix) = (directory.clone(), prefix.clone());
+                    self.plan.after.push(Step::RemoveLinks { place: self.place, directory, prefix, names });
+                }
             }
         }
     }
 }
 
-/// The groups of `links` that `other` has not exactly so.
+/// The directories of `links` that `other` has not exactly so.
 fn differing<'a>(
     links: &'a Links,
-    other: &'a Links,
-) -> impl Iterator<Item = (&'a str, &'a str, &'a [String])> {
-    links.iter().filter(move |(directory, groups)| other.get(*directory) != Some(*groups)).flat_map(
-        move |(directory, groups)| {
-            let there = other.get(directory);
-            groups
-                .iter()
-                .filter(move |(prefix, names)| there.and_then(|there| there.get(*prefix)) != Some(*names))
-                .map(move |(prefix, names)| (directory.as_str(), prefix.as_str(), names.as_slice()))
-        },
-    )
+    other: &Links,
+) -> impl Iterator<Item = (&'a String, &'a BTreeMap<String, Vec<String>>)> {
+    links.iter().filter(move |(directory, groups)| other.get(*directory) != Some(*groups))
 }
 
 /// Where a replacement for `path` waits.

@@ -10,6 +10,7 @@
 //! `DCOS_SERVICE_REQUEST_BUFFERING` is valid and changes nothing. Names are resolved only as far as
 //! the state tells: IP literals and the host names of agents.
 
+mod packages;
 mod page;
 mod route;
 mod state;

@@ -8,7 +8,7 @@ use crate::route::{Decision, answer};
 use crate::table::{Role, Table};
 
 /// The routes that every master has, with what is behind them.
-const ROUTES: [(&str, &str); 10] = [
+const ROUTES: [(&str, &str); 12] = [
     ("/service/<name>/", "an app with the label DCOS_SERVICE_NAME, or a framework"),
     ("/service/marathon/", "Marathon"),
     ("/marathon/", "Marathon"),
@@ -17,13 +17,24 @@ const ROUTES: [(&str, &str); 10] = [
     ("/system/v1/leader/mesos/", "the node of the leading Mesos master"),
     ("/system/v1/leader/marathon/", "the node of the leading Marathon"),
     ("/system/v1/agent/<id>/dcos-metadata/dcos-version.json", "the version of an agent"),
+    PACKAGES[0],
+    PACKAGES[1],
     ("/metadata", "the id of the cluster and the address of this node"),
     ("/dcos-metadata/dcos-version.json", "the version of the cluster"),
 ];
 
+/// The routes of a node's own packages.
+const PACKAGES: [(&str, &str); 2] = [
+    ("/pkgpanda/", "the packages of this node, where the cluster has a token"),
+    ("/pkgpanda/active.buildinfo.full.json", "how the active ones were built"),
+];
+
 /// The routes that every agent has.
-const AGENT_ROUTES: [(&str, &str); 1] =
-    [("/dcos-metadata/dcos-version.json", "the version of this agent; all else is asked of a master")];
+const AGENT_ROUTES: [(&str, &str); 3] = [
+    ("/dcos-metadata/dcos-version.json", "the version of this agent; all else is asked of a master"),
+    PACKAGES[0],
+    PACKAGES[1],
+];
 
 #[derive(Serialize)]
 struct Index<'a> {

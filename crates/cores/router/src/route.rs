@@ -34,6 +34,13 @@ pub struct Head<'a> {
 pub enum Decision {
     /// It is passed on.
     Forward(Upstream),
+    /// It is passed on to the API of this node's pkgpanda.
+    Packages {
+        /// Path and query to ask it for.
+        path_and_query: String,
+    },
+    /// It is answered with the file that says how each of this node's active packages was built.
+    ActivePackages,
     /// The client is sent elsewhere.
     Redirect {
         /// 301 or 307.
@@ -78,6 +85,9 @@ impl Table {
     pub fn route(&self, head: &Head<'_>) -> Decision {
         if has_dot_segment(head.path) {
             return refuse(400, format!("path '{}': segments '.' and '..' are not allowed", head.path));
+        }
+        if let ("pkgpanda", rest) = first_segment(head.path) {
+            return self.packages(rest, head);
         }
         match &self.site.role {
             Role::Master { mesos, marathon, agent_port } => {
@@ -241,7 +251,7 @@ impl Master<'_> {
 }
 
 impl Table {
-    fn allows(&self, head: &Head<'_>) -> bool {
+    pub(crate) fn allows(&self, head: &Head<'_>) -> bool {
         self.site.auth.allows(head.authorization, head.cookie)
     }
 }
@@ -332,13 +342,13 @@ fn forward(
     })
 }
 
-fn redirect(status: u16, location: &str, head: &Head<'_>) -> Decision {
+pub(crate) fn redirect(status: u16, location: &str, head: &Head<'_>) -> Decision {
     let mut location = location.to_owned();
     add_query(&mut location, head);
     Decision::Redirect { status, location }
 }
 
-fn add_query(target: &mut String, head: &Head<'_>) {
+pub(crate) fn add_query(target: &mut String, head: &Head<'_>) {
     if let Some(query) = head.query {
         target.push('?');
         target.push_str(query);
@@ -349,9 +359,10 @@ pub(crate) fn answer(status: u16, content_type: &'static str, body: String) -> D
     Decision::Answer(Answer { status, content_type, body })
 }
 
-fn refuse(status: u16, reason: String) -> Decision {
+pub(crate) fn refuse(status: u16, reason: String) -> Decision {
     let title = match status {
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         _ => "Service Unavailable",
@@ -363,7 +374,7 @@ fn not_found(path: &str) -> Decision {
     refuse(404, format!("no route leads to '{path}'; / lists the routes"))
 }
 
-fn unauthorized() -> Decision {
+pub(crate) fn unauthorized() -> Decision {
     let body = "<html>\n<head><title>401 Unauthorized</title></head>\n<body>\n<h1>401 Unauthorized</h1>\n\
         <p>Send the token of the cluster: Authorization: token=TOKEN</p>\n</body>\n</html>\n";
     Decision::Unauthorized(Answer {
@@ -374,7 +385,7 @@ fn unauthorized() -> Decision {
 }
 
 /// What only can be read: other methods than GET and HEAD are refused.
-fn readable(head: &Head<'_>, decision: Decision) -> Decision {
+pub(crate) fn readable(head: &Head<'_>, decision: Decision) -> Decision {
     match head.method {
         "GET" | "HEAD" => decision,
         found => refuse(405, format!("method {found} is not allowed here: allowed are GET, HEAD")),

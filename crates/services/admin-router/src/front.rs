@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use crate::freshness::Freshness;
+use crate::packages::PackagesFront;
 use crate::shunned::Shunned;
 
 /// How long opening a connection to an upstream may take.
@@ -41,6 +42,7 @@ pub(crate) struct Front {
     timeouts: Timeouts,
     shutdown: Shutdown,
     shunned: Shunned,
+    packages: PackagesFront,
     /// Where the next request begins among the instances of its service.
     turn: AtomicUsize,
 }
@@ -99,6 +101,7 @@ impl Front {
         freshness: Option<Arc<Freshness>>,
         client: Client,
         answer_timeout: Duration,
+        packages: PackagesFront,
         shutdown: Shutdown,
     ) -> Self {
         let timeouts = Timeouts { connect: CONNECT_TIMEOUT, response_head: Some(answer_timeout) };
@@ -109,6 +112,7 @@ impl Front {
             timeouts,
             shutdown,
             shunned: Shunned::default(),
+            packages,
             turn: AtomicUsize::new(0),
         }
     }
@@ -126,6 +130,13 @@ impl Front {
         }
         match decision {
             Decision::Forward(upstream) => self.forward(&asked, request, peer, upstream).await,
+            Decision::Packages { path_and_query } => {
+                let Forwarded { mut request, .. } = Forwarded::from(request);
+                announce(request.headers_mut(), peer);
+                hide_credentials(request.headers_mut(), &self.tables.borrow());
+                self.packages.ask(request, &path_and_query).await
+            }
+            Decision::ActivePackages => self.packages.active().await,
             Decision::Redirect { status, location } => respond::redirect(status_of(status), &location),
             Decision::Answer(answer) => answered(answer),
             Decision::Unauthorized(answer) => {

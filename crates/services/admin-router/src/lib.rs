@@ -13,10 +13,12 @@ mod freshness;
 mod front;
 mod marathon;
 mod mesos;
+mod packages;
 mod routes;
 mod shunned;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::front::Front;
+use crate::packages::PackagesFront;
 use crate::routes::Routes;
 
 /// The port of Admin Router on agents.
@@ -54,6 +57,23 @@ pub struct Config {
     pub domains: Vec<String>,
     /// How long an upstream may take to begin its answer.
     pub answer_timeout: Duration,
+    /// What is installed on this node.
+    pub packages: Packages,
+}
+
+/// Where this node's own packages are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packages {
+    /// The Unix socket of pkgpanda's API.
+    pub socket: PathBuf,
+    /// The directory that DC/OS is installed in.
+    pub root: PathBuf,
+}
+
+impl Default for Packages {
+    fn default() -> Self {
+        Packages { socket: "/run/dcos/pkgpanda-api.sock".into(), root: "/opt/mesosphere".into() }
+    }
 }
 
 /// What kind of node the router is on.
@@ -101,7 +121,9 @@ pub async fn serve(config: Config, listener: Listener, ctx: Ctx) {
         let follow = follow(mesos, marathon, Arc::clone(&routes), client);
         followers.spawn(follow.in_current_span());
     }
-    let front = Front::new(routes.tables(), freshness, client, config.answer_timeout, shutdown.clone());
+    let packages = PackagesFront::new(config.packages, client.clone());
+    let front =
+        Front::new(routes.tables(), freshness, client, config.answer_timeout, packages, shutdown.clone());
     let policy =
         config.domains.iter().fold(HostPolicy::of_this_machine(), |policy, name| policy.domain(name));
     let handler = guarded(Arc::new(policy.address(config.ip)), Arc::new(front));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use activation::{Host, Root, RootLayout};
 use api_pkgpanda::{PackageId, Role};
-use pkgpanda_core::{HostLayout, Layout, Package, Plan, Set, plan, plan_takeover, same_unit_directory};
+use pkgpanda_core::{HostLayout, Layout, Package, Set, plan, plan_takeover, same_unit_directory};
 use systemd::SystemState;
 
 use crate::repository::Repository;
@@ -171,14 +171,12 @@ fn apply(session: &mut Session<'_>, packages: &[Package], roles: &[Role]) -> Res
         same_unit_directory(current, &layout)
             .map_err(|(recorded, asked)| Error::OtherUnits { recorded, asked })?;
     }
-    carry_out(session, &plan(current.as_ref(), &set))
-}
-
-fn carry_out(session: &mut Session<'_>, plan: &Plan) -> Result<(), Error> {
-    session.locked.activate(plan, &mut session.machine)?;
+    let plan = plan(current.as_ref(), &set);
+    session.locked.activate(&plan, &mut session.machine)?;
     if plan.units.start.is_empty() {
         // No unit is concerned, but those that do not run have to.
-        session.machine.start_units(&[]).map_err(|source| activation::Error::Start { source })?;
+        let all: Vec<String> = set.active.units.into_keys().collect();
+        session.machine.start_units(&all).map_err(|source| activation::Error::Start { source })?;
     }
     Ok(())
 }
@@ -188,7 +186,8 @@ fn take_over(session: &mut Session<'_>, roles: &[Role], layout: &Layout) -> Resu
     let RootLayout::Original(_) = session.locked.root().layout()? else { return Ok(()) };
     let ids = parse(&install::active(session.config)?)?;
     let set = Set::of(&load(session.config, &ids)?, roles, layout).map_err(problems)?;
-    carry_out(session, &plan_takeover(&set))
+    session.locked.activate(&plan_takeover(&set), &mut session.machine)?;
+    Ok(())
 }
 
 /// Refuses to begin what would end half way.

@@ -9,7 +9,7 @@ use activation::{Error, Host, HostError, NoHost, Recovery, Root};
 use api_pkgpanda::step::Account;
 use pkgpanda_core::{Layout, Set, plan};
 
-use crate::crash::differences;
+use crate::crash::same;
 use crate::site::{Directories, Site, lock, new_packages, old_packages, package};
 
 fn site() -> (tempfile::TempDir, Site) {
@@ -48,7 +48,7 @@ fn back_and_forth_the_tree_is_as_from_scratch() {
     site.check();
     site.activate(&old_packages()).unwrap();
     site.check();
-    assert_eq!(site.snapshot(), old, "{:#?}", differences(&site.snapshot(), &old));
+    same(&site.snapshot(), &old);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_journal_that_cannot_be_read_is_repaired_by_the_active_set() {
         fs::write(root.join("install_progress"), text).unwrap();
         fs::write(root.join("install_progress.unfinished"), "x").unwrap();
         assert_eq!(site.recover(), Recovery::Repaired(Some(1)));
-        assert_eq!(site.snapshot(), before, "{:#?}", differences(&site.snapshot(), &before));
+        same(&site.snapshot(), &before);
         site.check();
     }
 }
@@ -148,7 +148,7 @@ fn an_unreadable_journal_of_a_first_activation_leaves_nothing() {
     fs::remove_file(dir.path().join("root/current")).unwrap();
     fs::write(dir.path().join("root/install_progress"), "{").unwrap();
     assert_eq!(site.recover(), Recovery::Repaired(None));
-    assert_eq!(site.snapshot(), before, "{:#?}", differences(&site.snapshot(), &before));
+    same(&site.snapshot(), &before);
 }
 
 #[test]
@@ -262,4 +262,60 @@ fn a_broken_root_is_uninstalled_all_the_same() {
     lock(&site.root()).uninstall(&removal, &mut site.host()).unwrap();
     assert!(!dir.path().join("root").exists() && !dir.path().join("state").exists());
     assert_eq!(fs::read_dir(dir.path().join("units")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_root_whose_set_cannot_be_read_is_changed_all_the_same() {
+    let (dir, site) = site();
+    let packages = [package("a--1", &[], &["bin/a", "lib/a/b"]), package("b--1", &[], &["bin/b", "etc/x/"])];
+    site.activate(&packages[..1]).unwrap();
+    let wanted = site.snapshot();
+    site.activate(&packages).unwrap();
+    fs::write(dir.path().join("root/generations/2/set.json"), "{").unwrap();
+    fs::write(dir.path().join("root/generations/2/state.json"), "{").unwrap();
+    let error = site.root().current().unwrap_err().to_string();
+    assert!(error.contains("generations/2/set.json cannot be used"), "{error}");
+    site.carry_out(&plan(None, &site.set(&packages[..1])), |_| ()).unwrap();
+    assert!(dir.path().join("root/bin/b").symlink_metadata().is_ok(), "nobody knew of it");
+    lock(&site.root()).repair(&mut site.host()).unwrap();
+    same(&site.snapshot(), &wanted);
+}
+
+#[test]
+fn a_directory_of_units_that_is_not_there_is_made() {
+    let (dir, site) = site();
+    fs::remove_dir(dir.path().join("units")).unwrap();
+    site.activate(&old_packages()).unwrap();
+    site.check();
+    assert!(dir.path().join("units/dcos.target.wants/dcos-old.service").symlink_metadata().is_ok());
+}
+
+#[test]
+fn units_below_the_root_itself() {
+    let (dir, site) = site();
+    fs::remove_dir(dir.path().join("units")).unwrap();
+    symlink("root", dir.path().join("units")).unwrap();
+    let mut layout = site.layout();
+    layout.host.as_mut().unwrap().unit_directory = layout.root.clone();
+    let activate = |packages: &[pkgpanda_core::Package]| {
+        let root = site.root();
+        let set = Set::of(packages, &["master".parse().unwrap()], &layout).unwrap();
+        let current = root.current().unwrap();
+        let plan = plan(current.as_ref().map(|current| &current.set), &set);
+        lock(&root).activate(&plan, &mut site.host()).unwrap();
+    };
+    activate(&old_packages());
+    let seen = || {
+        let mut seen = site.snapshot();
+        seen.retain(|path, _| !path.starts_with("units"));
+        seen
+    };
+    let old = seen();
+    assert!(old.contains_key("root/dcos-old.service") && old.contains_key("root/active"));
+    activate(&new_packages());
+    site.check();
+    activate(&old_packages());
+    fs::write(dir.path().join("root/install_progress"), "").unwrap();
+    assert!(matches!(site.recover(), Recovery::Repaired(Some(_))));
+    same(&seen(), &old);
 }

@@ -5,10 +5,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
-use activation::{Recovery, RootLayout};
-use pkgpanda_core::Package;
+use activation::{NoHost, Recovery, RootLayout};
+use pkgpanda_core::{Layout, Package, Set, plan};
 
-use crate::site::{Site, Snapshot, new_packages, old_packages};
+use crate::site::{Site, Snapshot, lock, new_packages, old_packages};
 use crate::takeover;
 
 const SITE: &str = "ACTIVATION_TEST_SITE";
@@ -158,7 +158,13 @@ fn from_scratch(packages: Option<&[Package]>) -> Snapshot {
     site.snapshot()
 }
 
-pub(crate) fn differences<'a>(
+/// Compares, and shows what differs only.
+#[track_caller]
+pub(crate) fn same(found: &Snapshot, wanted: &Snapshot) {
+    assert!(found == wanted, "found, wanted: {:#?}", differences(found, wanted));
+}
+
+fn differences<'a>(
     one: &'a Snapshot,
     other: &'a Snapshot,
 ) -> Vec<(&'a String, Option<&'a String>, Option<&'a String>)> {
@@ -182,6 +188,21 @@ fn swap() -> Crashes {
 #[test]
 fn a_first_activation_is_all_or_nothing() {
     Crashes::of("activate", nothing, None, Some(&old_packages())).every_step();
+}
+
+/// As a bootstrap is unpacked: a tree that was built elsewhere, without units and users.
+fn unpacked(site: &Site) {
+    let layout = Layout { host: None, ..site.layout() };
+    let set = Set::of(&old_packages()[..3], &[], &layout).unwrap();
+    lock(&site.root()).activate(&plan(None, &set), &mut NoHost).unwrap();
+}
+
+#[test]
+fn a_setup_is_the_bootstrap_or_the_node() {
+    let mut crashes = Crashes::of("activate", unpacked, None, Some(&old_packages()));
+    let (_dir, site) = crashes.site();
+    crashes.old = site.snapshot();
+    crashes.every_step();
 }
 
 #[test]

@@ -129,6 +129,8 @@ fn line(decision: Decision) -> String {
             let prefix = upstream.prefix.unwrap_or("-".into());
             format!("-> {} {} {prefix}", addresses.join(","), upstream.path_and_query)
         }
+        Decision::Packages { path_and_query } => format!("packages {path_and_query}"),
+        Decision::ActivePackages => "active packages".to_owned(),
         Decision::Redirect { status, location } => format!("{status} {location}"),
         Decision::Answer(answer) => format!("{} {}", answer.status, answer.body.trim_end()),
         Decision::Unauthorized(answer) => format!("{} unauthorized", answer.status),
@@ -334,6 +336,37 @@ fn an_agent_tells_its_version_only() {
     assert_eq!(page.status, 200);
     assert!(page.body.contains("/dcos-metadata/dcos-version.json"), "{}", page.body);
     assert!(!page.body.contains("/mesos/"), "what only a master has: {}", page.body);
+}
+
+#[test]
+fn packages_are_for_who_shows_a_token_on_masters_and_agents() {
+    for role in [master("127.0.7.1"), Role::Agent] {
+        let open = Table::build(&site(role.clone(), None), None, None);
+        for path in ["/pkgpanda", "/pkgpanda/", "/pkgpanda/active/", "/pkgpanda/active.buildinfo.full.json"] {
+            let found = line(open.route(&Head { authorization: Some("token=t"), ..get(path) }));
+            assert!(found.starts_with("403 403 Forbidden: /pkgpanda/ changes what runs as root"), "{found}");
+        }
+        let table = Table::build(&site(role, Some("t")), None, None);
+        for method in ["GET", "PUT", "DELETE"] {
+            let asked =
+                |path, token| line(table.route(&Head { authorization: Some(token), method, ..get(path) }));
+            assert_eq!(asked("/pkgpanda/active/", "token=other"), "401 unauthorized");
+            assert_eq!(asked("/pkgpanda/active/", "token=t"), "packages /active/");
+            assert_eq!(
+                asked("/pkgpanda/repository/a--1%2F?x=y", "token=t"),
+                "packages /repository/a--1%2F?x=y"
+            );
+            assert_eq!(asked("/pkgpanda", "token=t"), "301 /pkgpanda/");
+        }
+        let path = "/pkgpanda/active.buildinfo.full.json";
+        assert_eq!(line(table.route(&get(path))), "401 unauthorized");
+        assert_eq!(
+            line(table.route(&Head { authorization: Some("Bearer t"), ..get(path) })),
+            "active packages"
+        );
+        let posted = table.route(&Head { authorization: Some("token=t"), method: "POST", ..get(path) });
+        assert!(line(posted).starts_with("405 "));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use admin_router::{Config, Role, Version};
+use admin_router::{Config, Packages, Role, Version};
 use base::Auth;
 use http_kit::{
     Address, Body, BodySender, Bytes, Client, Listener, Method, Peer, Request, Response, StatusCode,
@@ -168,6 +168,7 @@ pub(crate) fn config(role: Role) -> Config {
         auth: Auth::default(),
         domains: vec!["mesos".into()],
         answer_timeout: Duration::from_secs(10),
+        packages: Packages::default(),
     }
 }
 

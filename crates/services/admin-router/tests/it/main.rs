@@ -5,6 +5,7 @@
 mod access;
 mod cluster;
 mod follow;
+mod packages;
 mod proxy;
 mod rolling;
 mod streams;

@@ -21,6 +21,9 @@ const UNFINISHED: &str = "new";
 /// Directories that builds are given, which have to be there.
 const PLACES: [&str; 2] = ["opt/mesosphere", "pkg"];
 
+/// What no build reads: manuals and translations. Licences stay.
+const UNREAD: [&str; 3] = ["usr/share/info", "usr/share/locale", "usr/share/man"];
+
 /// The image that the folder defines.
 pub(super) fn get(
     name: &str,
@@ -40,28 +43,38 @@ pub(super) fn get(
         return Err(ImageProblem::Root);
     }
     sweep(&images)?;
+    if definition.written.debian.is_empty() {
+        // Files of its own alone: nobody is asked.
+        let record = make(name, &definition, &[], &images, None, say)?;
+        return finish(&images, &key, &record);
+    }
     let record = apt::with(cache, |apt| {
         // What was found out once stays, as long as it can be had.
         if let Some(record) = known
-            && make(name, &definition, &record.debian, &images, apt, say).is_ok()
+            && make(name, &definition, &record.debian, &images, Some(apt), say).is_ok()
         {
             return Ok(record);
         }
         say(&format!("{name}: asking apt for its packages"));
         let debs = apt.resolve(&definition.written.debian)?;
-        make(name, &definition, &debs, &images, apt, say)
+        make(name, &definition, &debs, &images, Some(apt), say)
     })?;
-    record::write(&images, &key, &record)?;
-    collect(&images, &key);
+    finish(&images, &key, &record)
+}
+
+/// Writes down what was made.
+fn finish(images: &Path, key: &str, record: &Record) -> Result<Image, ImageProblem> {
+    record::write(images, key, record)?;
+    collect(images, key);
     let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
-    of(&record, &images).ok_or_else(|| ImageProblem::file("find", &images.join(&record.id))(missing()))
+    of(record, images).ok_or_else(|| ImageProblem::file("find", &images.join(&record.id))(missing()))
 }
 
 /// What a record tells of, if it is here.
 pub(super) fn of(record: &Record, images: &Path) -> Option<Image> {
     let layers: Vec<PathBuf> = record.layers.iter().map(|layer| images.join(layer)).collect();
     let env = record.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let debs = record.debian.iter().map(|deb| format!("{}={}", deb.package, deb.version)).collect();
+    let debs = record.debian.clone();
     let is_here = !layers.is_empty() && layers.iter().all(|layer| layer.is_dir());
     is_here.then(|| Image { id: record.id.clone(), layers, env, debs })
 }
@@ -72,7 +85,7 @@ fn make(
     definition: &Definition,
     debs: &[Deb],
     images: &Path,
-    apt: &mut debian::Apt,
+    apt: Option<&mut debian::Apt>,
     say: &dyn Fn(&str),
 ) -> Result<Record, ImageProblem> {
     let id = definition.id(debs);
@@ -89,9 +102,12 @@ fn make(
     }
     let (archives, to) = (images.join(ARCHIVES), images.join(&digits));
     fs::create_dir_all(&archives).map_err(ImageProblem::file("make the directory", &archives))?;
-    let megabytes = debs.iter().map(|deb| deb.size).sum::<u64>() / 1_000_000;
-    say(&format!("{name}: fetching {} Debian packages ({megabytes} MB)", debs.len()));
-    let files = apt.fetch(debs, &archives)?;
+    let mut files = Vec::new();
+    if let Some(apt) = apt {
+        let megabytes = debs.iter().map(|deb| deb.size).sum::<u64>() / 1_000_000;
+        say(&format!("{name}: fetching {} Debian packages ({megabytes} MB)", debs.len()));
+        files = apt.fetch(debs, &archives)?;
+    }
     say(&format!("{name}: putting the image together"));
     let new = images.join(format!("{digits}.{UNFINISHED}"));
     let made = fill(&new, definition, &files, &record);
@@ -109,7 +125,13 @@ fn fill(new: &Path, definition: &Definition, files: &[PathBuf], record: &Record)
     let root = new.join("root");
     host::remove_tree(new).map_err(ImageProblem::file("remove", new))?;
     fs::create_dir_all(&root).map_err(ImageProblem::file("make the directory", &root))?;
-    debian::root(files, &root)?;
+    if !files.is_empty() {
+        debian::root(files, &root)?;
+    }
+    for name in UNREAD {
+        let path = root.join(name);
+        host::remove_tree(&path).map_err(ImageProblem::file("remove", &path))?;
+    }
     for place in PLACES {
         let path = root.join(place);
         fs::create_dir_all(&path).map_err(ImageProblem::file("make the directory", &path))?;

@@ -50,9 +50,6 @@ impl Definition {
         let mut written: Written = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         written.debian.sort();
         written.debian.dedup();
-        if written.debian.is_empty() {
-            return Err(wrong("debian: found an empty list; allowed are names of Debian packages".into()));
-        }
         for (name, value) in &written.environment {
             check_variable(name, value).map_err(wrong)?;
         }
@@ -61,6 +58,11 @@ impl Definition {
             Ok(_) => Some((over.clone(), Listing::of(&over)?)),
             Err(_) => None,
         };
+        if written.debian.is_empty() && over.is_none() {
+            let problem = "debian: found an empty list; allowed are names of Debian packages, and none only \
+                           with a folder root beside";
+            return Err(wrong(problem.into()));
+        }
         Ok(Definition { written, over })
     }
 

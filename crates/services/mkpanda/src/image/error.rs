@@ -18,7 +18,7 @@ pub enum ImageError {
         /// As the buildinfo names it.
         name: String,
         /// Why.
-        source: ImageProblem,
+        source: Box<ImageProblem>,
     },
 }
 

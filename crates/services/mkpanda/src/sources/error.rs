@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mkpanda_core::Source;
+
 use super::tree::TreeError;
 
 /// Why a source could not be had.
@@ -13,7 +15,13 @@ pub struct SourceError {
     pub kind: &'static str,
     /// What went wrong.
     #[source]
-    pub problem: SourceProblem,
+    pub problem: Box<SourceProblem>,
+}
+
+impl SourceError {
+    pub(super) fn new(name: &str, source: &Source, problem: SourceProblem) -> SourceError {
+        SourceError { name: name.to_owned(), kind: source.kind(), problem: Box::new(problem) }
+    }
 }
 
 /// What went wrong with a source.

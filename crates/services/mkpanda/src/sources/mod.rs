@@ -71,7 +71,7 @@ impl Fetcher {
     pub fn ids(&mut self) -> Result<BTreeMap<String, SourceId>, SourceError> {
         let mut ids = BTreeMap::new();
         for (name, source) in &self.sources {
-            let failed = |problem| SourceError { name: name.clone(), kind: source.kind(), problem };
+            let failed = |problem| SourceError::new(name, source, problem);
             let id = match source {
                 Source::Local { rel_path } => {
                     let listing = Listing::of(&self.folder.join(rel_path));
@@ -99,7 +99,7 @@ impl Fetcher {
     /// Names the source, and what of it cannot be had. What is half done in the cache goes on next time.
     pub fn checkout_to(&self, into: &Path, say: &dyn Fn(&str)) -> Result<(), SourceError> {
         for (name, source) in &self.sources {
-            let failed = |problem| SourceError { name: name.clone(), kind: source.kind(), problem };
+            let failed = |problem| SourceError::new(name, source, problem);
             let place = Place { name, folder: &self.folder, cache: self.cache.join(name) };
             let to = into.join(name);
             fs::create_dir(&to).map_err(SourceProblem::file("make the directory", &to)).map_err(failed)?;
@@ -161,3 +161,6 @@ impl Fetcher {
 fn web() -> WebClient {
     WebClient::new(Config::from_environment())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
 //! Whole commands on hosts of their own.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod activation;
 mod commands;
+mod crash;
+mod host;
 mod scene;
 mod setup;

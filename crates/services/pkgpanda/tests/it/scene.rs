@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,10 @@ use serde_json::{Value, json};
 use systemd::Systemd;
 
 pub(crate) struct Scene {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
     config: Config,
+    /// Removes it all; none in a process that only works on it.
+    _owned: Option<tempfile::TempDir>,
 }
 
 /// What a command came to.
@@ -49,23 +52,27 @@ impl Ran {
 
 impl Scene {
     pub(crate) fn new() -> Scene {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| {
-            let path = dir.path().join(name);
-            fs::create_dir(&path).unwrap();
-            path
-        };
+        let owned = tempfile::tempdir().unwrap();
+        for name in ["root", "repository", "conf", "etc"] {
+            fs::create_dir(owned.path().join(name)).unwrap();
+        }
+        let scene = Scene::at(owned.path());
+        Scene { _owned: Some(owned), ..scene }
+    }
+
+    /// The scene of another process.
+    pub(crate) fn at(dir: &Path) -> Scene {
+        let nothing = || OsString::from("/no/such/program");
         let config = Config {
-            root: dir.path().join("root"),
-            repository: at("repository"),
-            config_dir: at("conf"),
-            state_dir_root: dir.path().join("state"),
-            accounts: Accounts::of(at("etc"), [OsString::from("/no/such/program")]),
-            systemd: Systemd::of([OsString::from("/no/such/program")]),
+            root: dir.join("root"),
+            repository: dir.join("repository"),
+            config_dir: dir.join("conf"),
+            state_dir_root: dir.join("state"),
+            accounts: Accounts::of(dir.join("etc"), [nothing()]),
+            systemd: Systemd::of([nothing()]),
             ..Config::default()
         };
-        fs::create_dir(&config.root).unwrap();
-        Scene { dir, config }
+        Scene { dir: dir.to_owned(), config, _owned: None }
     }
 
     pub(crate) fn config(&mut self) -> &mut Config {
@@ -73,7 +80,7 @@ impl Scene {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     /// A path below the root.
@@ -89,16 +96,23 @@ impl Scene {
 
     /// Runs a command as it stands.
     pub(crate) fn run_plain(&self, words: &[&str]) -> Ran {
+        let mut err = Vec::new();
+        let ran = self.run_telling(words, &mut err);
+        Ran { err: String::from_utf8(err).unwrap(), ..ran }
+    }
+
+    /// Runs a command as it stands; what it tells goes to `err` as it is told.
+    pub(crate) fn run_telling(&self, words: &[&str], err: &mut dyn Write) -> Ran {
         let words: Vec<OsString> = words.iter().map(Into::into).collect();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let streams = Streams { out: &mut out, err: &mut err, is_terminal: false };
-        let code = pkgpanda::run(&words, self.dir.path(), &self.config, streams);
-        Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+        let mut out = Vec::new();
+        let streams = Streams { out: &mut out, err, is_terminal: false };
+        let code = pkgpanda::run(&words, &self.dir, &self.config, streams);
+        Ran { code, out: String::from_utf8(out).unwrap(), err: String::new() }
     }
 
     /// Writes a file (mode 0755 if its text is a script's), with its directories.
     pub(crate) fn file(&self, path: impl AsRef<Path>, text: &str) {
-        let path = self.dir.path().join(path);
+        let path = self.dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
@@ -158,7 +172,7 @@ impl Scene {
     /// What is kept for speed or by the lock alone is left out.
     pub(crate) fn picture(&self, below: &str) -> BTreeMap<String, String> {
         let mut picture = BTreeMap::new();
-        let top = self.dir.path().join(below);
+        let top = self.dir.join(below);
         let mut next = vec![top.clone()];
         while let Some(directory) = next.pop() {
             for entry in fs::read_dir(&directory).into_iter().flatten() {

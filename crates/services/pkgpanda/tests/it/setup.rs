@@ -137,7 +137,7 @@ fn a_broken_root_is_uninstalled() {
         fs::create_dir_all(scene.root("")).unwrap();
         scene.run(&["activate", "mesos--1", "lib--1"]).prints("");
         let _ = fs::remove_file(scene.root(damage)).or_else(|_| fs::remove_dir_all(scene.root(damage)));
-        scene.file(&format!("root/{damage}"), "{ broken");
+        scene.file(format!("root/{damage}"), "{ broken");
         let ran = scene.run(&["uninstall"]);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{damage}");
         assert!(!scene.root("").exists(), "{damage}");
