@@ -15,6 +15,7 @@ mod execute;
 mod host;
 mod listing;
 mod made;
+mod ownership;
 mod preflight;
 mod recover;
 mod repair;

@@ -6,9 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use api_pkgpanda::step::{MADE, Made, Plan, StateDirectory};
-use rustix::fs::{AtFlags, CWD, Uid};
 
-use crate::{Error, Host, Locked};
+use crate::{Error, Host, Locked, ownership};
 
 impl Locked<'_> {
     /// What pkgpanda made on the host until now.
@@ -93,16 +92,5 @@ fn state_directory(directory: &StateDirectory, owner: Option<u32>) -> Result<(),
     if path.symlink_metadata().map_err(failed)?.uid() == owner {
         return Ok(());
     }
-    give(path, Uid::from_raw(owner))
-        .map_err(|source| Error::file("change the owner of what is in", path, source))
-}
-
-/// Gives a tree to a user, its insides first, following no link.
-fn give(path: &Path, owner: Uid) -> io::Result<()> {
-    if path.symlink_metadata()?.is_dir() {
-        for entry in std::fs::read_dir(path)? {
-            give(&entry?.path(), owner)?;
-        }
-    }
-    Ok(rustix::fs::chownat(CWD, path, Some(owner), None, AtFlags::SYMLINK_NOFOLLOW)?)
+    ownership::give(path, owner).map_err(|source| Error::file("change the owner of what is in", path, source))
 }

@@ -191,7 +191,7 @@ fn take_over(session: &mut Session<'_>, roles: &[Role], layout: &Layout) -> Resu
 }
 
 /// Refuses to begin what would end half way.
-fn systemd_is_there(config: &Config) -> Result<(), Error> {
+pub(crate) fn systemd_is_there(config: &Config) -> Result<(), Error> {
     if !config.units.manage {
         return Ok(());
     }

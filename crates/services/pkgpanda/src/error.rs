@@ -83,7 +83,9 @@ pub enum Error {
         asked: String,
     },
     /// The host does not run systemd.
-    #[error("systemd does not run on this host ({0}): with --no-systemd units are only linked")]
+    #[error(
+        "systemd does not run on this host ({0}): use --no-systemd, with which nothing but the links of units is changed"
+    )]
     NoSystemd(String),
     /// A file of the host's configuration is wrong.
     #[error("{}: {problem}", .path.display())]

@@ -111,9 +111,11 @@ impl Host for Machine<'_> {
             systemd.daemon_reload()?;
         }
         systemd.enable(DCOS_TARGET)?;
-        systemd.start(&[DCOS_TARGET], how.blocking())?;
+        // A target that runs already starts what it wants, too, but is not waited for.
+        let wanted: Vec<&str> = std::iter::once(DCOS_TARGET).chain(names(units)).collect();
+        systemd.start(&wanted, how.blocking())?;
         if how.block {
-            // A target starts whatever becomes of what it wants.
+            // A service of the simple type has started before it fails.
             let failures = systemd.failures(&names(units))?;
             if !failures.is_empty() {
                 return Err(

@@ -8,9 +8,10 @@ use api_pkgpanda::step::{CURRENT, GENERATIONS, JOURNAL, LOCK, MADE};
 use pkgpanda_core::units::{DCOS_DOWNLOAD, DCOS_SETUP, DCOS_TARGET};
 use systemd::Block;
 
+use crate::files::{self, failed};
 use crate::machine::Machine;
 use crate::session::{self, Session};
-use crate::{Config, Error, activate, config, files};
+use crate::{Config, Error, activate, config};
 
 /// Names of which a root has at least one: in a directory without any, nothing is removed.
 const OURS: [&str; 10] = [
@@ -30,6 +31,7 @@ const OURS: [&str; 10] = [
 /// broken root, too. pkgpanda: uninstall.
 pub(crate) fn uninstall(config: &Config, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Error> {
     refuse_foreign(config)?;
+    activate::systemd_is_there(config)?;
     writeln!(out, "Uninstalling DC/OS")?;
     let target = config.unit_dir().join(DCOS_TARGET);
     writeln!(out, "Removing {DCOS_TARGET}\n{}", target.display())?;
@@ -49,7 +51,10 @@ pub(crate) fn uninstall(config: &Config, out: &mut dyn Write, err: &mut dyn Writ
     let layout = activate::layout(config)?;
     let units = unit_files(config);
     let units: Vec<&str> = units.iter().map(String::as_str).collect();
-    let removal = pkgpanda_core::uninstall(active.as_ref(), &layout, &units);
+    let mut removal = pkgpanda_core::uninstall(active.as_ref(), &layout, &units);
+    if active.is_none() {
+        removal.stop = linked_units(config)?;
+    }
     no_longer_with_the_machine(config)?;
     session.locked.uninstall(&removal, &mut session.machine)?;
     forget(config, &removal.stop)
@@ -69,6 +74,23 @@ fn refuse_foreign(config: &Config) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::UninstallForeign { root: config.root.clone() }),
     }
+}
+
+/// All units that DC/OS wants, by their links (pkgpanda: Systemd.stop_all).
+fn linked_units(config: &Config) -> Result<Vec<String>, Error> {
+    let wants = config.wants_dir();
+    let entries = match std::fs::read_dir(&wants) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed("list", &wants))?,
+    };
+    let mut units = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("list", &wants))?;
+        if !entry.path().is_dir() {
+            units.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(units)
 }
 
 /// The unit files that no package brings, with the links by which they start with the machine.
