@@ -48,6 +48,8 @@ impl Deb {
 #[derive(Debug)]
 pub struct Apt {
     dir: PathBuf,
+    /// More of apt's configuration.
+    configuration: Option<PathBuf>,
     /// Fresh lists were fetched by this value: fetching them again brings nothing new.
     refreshed: bool,
 }
@@ -66,7 +68,14 @@ impl Apt {
         }
         let status = dir.join("status");
         fs::write(&status, "").map_err(Error::file("write", &status))?;
-        Ok(Apt { dir: dir.to_owned(), refreshed: false })
+        Ok(Apt { dir: dir.to_owned(), configuration: None, refreshed: false })
+    }
+
+    /// The same, with a file of apt's configuration that is read before this machine's (`APT_CONFIG`): other sources,
+    /// for example.
+    #[must_use]
+    pub fn with_configuration(self, file: &Path) -> Apt {
+        Apt { configuration: Some(file.to_owned()), ..self }
     }
 
     /// Fetches new lists, into the directory of its own.
@@ -238,7 +247,8 @@ impl Apt {
         // apt renames new lists into the directory.
         let changed = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
         let host = changed(Path::new(HOST_LISTS)).unwrap_or(SystemTime::UNIX_EPOCH);
-        if has_lists(&own) && changed(&own) >= Some(host) { own } else { HOST_LISTS.into() }
+        let is_newest = changed(&own) >= Some(host) || !has_lists(Path::new(HOST_LISTS));
+        if has_lists(&own) && is_newest { own } else { HOST_LISTS.into() }
     }
 
     fn command(&self, program: &str, lists: &Path) -> Command {
@@ -268,6 +278,9 @@ impl Apt {
         if host::is_root() {
             // apt's own user cannot write to where we keep packages.
             set("APT::Sandbox::User", &"root");
+        }
+        if let Some(file) = &self.configuration {
+            command.env("APT_CONFIG", file);
         }
         command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
         command

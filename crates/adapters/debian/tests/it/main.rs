@@ -42,23 +42,23 @@ fn packages_come_with_what_they_depend_on_although_this_machine_has_it() {
 
 #[test]
 fn what_the_archive_does_not_have_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mut apt) = apt(dir.path()) else { return };
-    let offered = apt.resolve(&["dash"]).unwrap();
-    let offered = &named(&offered, "dash").version;
+    let Some(repository) = Repository::new() else { return };
+    repository.publish("1.0");
+    let mut apt = repository.apt();
     let check = |found: Result<Vec<Deb>, Error>, expected: &str| {
         assert_eq!(found.unwrap_err().to_string(), expected);
     };
     let unknown = "this machine's apt sources have no package 'no-such-package'";
-    check(apt.resolve(&["dash", "no-such-package"]), unknown);
-    let gone = format!(
-        "this machine's apt sources have no version '0.1-1' of the package 'dash': they offer {offered}"
-    );
-    check(apt.resolve(&["dash=0.1-1"]), &gone);
-    check(apt.find("dash", "0.1-1").map(|deb| vec![deb]), &gone);
-    // Only provided by others, and only a pattern for others.
-    check(apt.resolve(&["awk"]), "this machine's apt sources have no package 'awk'");
-    check(apt.resolve(&["das."]), "this machine's apt sources have no package 'das.'");
+    check(apt.resolve(&["tool", "no-such-package"]), unknown);
+    let gone = "this machine's apt sources have no version '0.1-1' of the package 'tool': they offer 1.0";
+    check(apt.resolve(&["tool=0.1-1"]), gone);
+    check(apt.find("tool", "0.1-1").map(|deb| vec![deb]), gone);
+    // Only provided by another, and only a pattern for another.
+    check(apt.resolve(&["virtual-tool"]), "this machine's apt sources have no package 'virtual-tool'");
+    check(apt.resolve(&["too."]), "this machine's apt sources have no package 'too.'");
+    let refused =
+        "'tool=' names no Debian package: a version begins with a digit and has letters, digits, '.+-~:'";
+    check(apt.resolve(&["tool="]), refused);
 }
 
 #[test]
@@ -161,4 +161,93 @@ fn a_root_works() {
     assert!(!root.join("var/lib/dpkg/status").exists());
     let mode = |name: &str| root.join(name).metadata().unwrap().mode() & 0o7777;
     assert_eq!((mode("tmp"), mode("root"), mode("usr/bin/passwd")), (0o1777, 0o700, 0o4755));
+}
+
+/// A repository of one package in a directory, and the configuration that makes it apt's only source.
+struct Repository {
+    dir: tempfile::TempDir,
+}
+
+impl Repository {
+    fn new() -> Option<Repository> {
+        if Command::new("apt-get").arg("--version").output().is_err() {
+            eprintln!("SKIP: apt-get is not here");
+            return None;
+        }
+        let repository = Repository { dir: tempfile::tempdir().unwrap() };
+        let top = repository.dir.path().display().to_string();
+        fs::create_dir_all(repository.path("etc/parts")).unwrap();
+        fs::create_dir_all(repository.path("pool")).unwrap();
+        fs::write(repository.path("etc/sources.list"), format!("deb [trusted=yes] file:{top}/pool ./\n"))
+            .unwrap();
+        let configuration = format!(
+            "Dir::Etc::sourcelist \"{top}/etc/sources.list\";\nDir::Etc::sourceparts \"{top}/etc/parts\";\n\
+             Dir::Etc::preferencesparts \"{top}/etc/parts\";\n"
+        );
+        fs::write(repository.path("apt.conf"), configuration).unwrap();
+        Some(repository)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Another run, which remembers no more than the directory.
+    fn apt(&self) -> Apt {
+        Apt::open(&self.path("state")).unwrap().with_configuration(&self.path("apt.conf"))
+    }
+
+    /// Replaces the package by this version of it.
+    fn publish(&self, version: &str) {
+        let script = format!(
+            "set -e; rm -rf pool build; mkdir -p pool build/DEBIAN; echo {version} > build/file; \
+             printf 'Package: tool\\nVersion: {version}\\nArchitecture: all\\nProvides: virtual-tool\\nMaintainer: a <a@test>\\n\
+             Description: a tool\\n' > build/DEBIAN/control; dpkg-deb -b build pool/tool.deb > /dev/null; \
+             {{ cat build/DEBIAN/control; echo Filename: ./tool.deb; echo Size: $(stat -c %s pool/tool.deb); \
+             echo SHA256: $(sha256sum pool/tool.deb | cut -d' ' -f1); }} > pool/Packages"
+        );
+        let status = Command::new("sh").args(["-c", &script]).current_dir(self.dir.path()).status().unwrap();
+        assert!(status.success(), "{script}");
+    }
+}
+
+#[test]
+fn lists_are_fetched_where_there_are_none_and_where_they_are_old() {
+    let Some(repository) = Repository::new() else { return };
+    repository.publish("1.0");
+    // This machine's lists know nothing of it.
+    let old = repository.apt().resolve(&["tool"]).unwrap();
+    assert_eq!((old.len(), old[0].version.as_str()), (1, "1.0"));
+    let file = repository.apt().fetch(&old, &repository.path("")).unwrap().remove(0);
+    let into = repository.path("into");
+    fs::create_dir(&into).unwrap();
+    debian::extract(&file, &into).unwrap();
+    assert_eq!(fs::read_to_string(into.join("file")).unwrap(), "1.0\n");
+
+    repository.publish("1.1");
+    // What is here is not asked for; what is not, is gone by now.
+    repository.apt().fetch(&old, &repository.path("")).unwrap();
+    fs::remove_file(&file).unwrap();
+    match repository.apt().fetch(&old, &repository.path("")) {
+        Err(Error::Version { package, version, offered }) => {
+            assert_eq!((package.as_str(), version.as_str(), offered.as_str()), ("tool", "1.0", "1.1"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(repository.apt().resolve(&["tool"]).unwrap()[0].version, "1.1");
+}
+
+#[test]
+fn what_the_archive_serves_is_checked() {
+    let Some(repository) = Repository::new() else { return };
+    repository.publish("1.0");
+    let debs = repository.apt().resolve(&["tool"]).unwrap();
+    let served = repository.path("pool/tool.deb");
+    let mut bytes = fs::read(&served).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&served, bytes).unwrap();
+    let error = repository.apt().fetch(&debs, &repository.path("etc")).unwrap_err();
+    assert!(matches!(error, Error::Apt { .. } | Error::Hash { .. }), "{error}");
+    assert!(!repository.path("etc").join(debs[0].file_name()).exists());
 }

@@ -55,9 +55,18 @@ pub(super) fn get(
         {
             return Ok(record);
         }
-        say(&format!("{name}: asking apt for its packages"));
-        let debs = apt.resolve(&definition.written.debian)?;
-        make(name, &definition, &debs, &images, Some(apt), say)
+        let resolve = |apt: &mut debian::Apt| {
+            say(&format!("{name}: asking apt for its packages"));
+            let debs = apt.resolve(&definition.written.debian)?;
+            make(name, &definition, &debs, &images, Some(apt), say)
+        };
+        match resolve(apt) {
+            // They went after the lists were made; apt has fresh ones now.
+            Err(ImageProblem::Debian(debian::Error::Version { .. } | debian::Error::Unknown { .. })) => {
+                resolve(apt)
+            }
+            done => done,
+        }
     })?;
     finish(&images, &key, &record)
 }

@@ -1,8 +1,10 @@
 //! What cannot be a source at all; what buildinfos may say is `mkpanda-core`'s.
 
 use std::fs;
+use std::process::Command;
 
 use super::Scene;
+use super::server::{Answer, Server};
 
 #[test]
 fn what_is_not_there_or_cannot_be_taken_is_named() {
@@ -39,4 +41,33 @@ fn what_is_not_there_or_cannot_be_taken_is_named() {
     ] {
         scene.check_fails(source, &expected);
     }
+}
+
+#[test]
+fn a_full_disk_is_said_and_what_came_before_is_not_lost() {
+    if !host::is_root() {
+        eprintln!("SKIP: needs root");
+        return;
+    }
+    let scene = Scene::new();
+    let bytes: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+    let server = Server::new(vec![Answer::File(bytes.clone())]);
+    let (url, sha1) = (server.url("/large"), api_pkgpanda::hash::content(&bytes));
+    let source = format!(r#"{{"kind": "url", "url": "{url}", "sha1": "{sha1}"}}"#);
+    let cache = scene.path("cache");
+    fs::create_dir(&cache).unwrap();
+    let mount = |arguments: &[&str]| {
+        assert!(Command::new("mount").args(arguments).arg(&cache).status().unwrap().success());
+    };
+    mount(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
+    let error = scene.checkout(&source).unwrap_err();
+    mount(&["-o", "remount,size=10m"]);
+    let part = fs::metadata(scene.cached(&format!("large.{sha1}.part"))).map(|meta| meta.len());
+    let done = scene.checkout(&source);
+    let out = fs::read(scene.out("large"));
+    assert!(Command::new("umount").arg(&cache).status().unwrap().success());
+    assert!(error.contains("source s (url)") && error.contains("No space left on device"), "{error}");
+    done.unwrap();
+    assert!(out.unwrap() == bytes);
+    assert_eq!(server.requests(), ["GET /large".to_owned(), format!("GET /large from {}", part.unwrap())]);
 }
