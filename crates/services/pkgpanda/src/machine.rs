@@ -113,9 +113,9 @@ impl Host for Machine<'_> {
         systemd.enable(DCOS_TARGET)?;
         // A target that runs already starts what it wants, too, but is not waited for.
         let wanted: Vec<&str> = std::iter::once(DCOS_TARGET).chain(names(units)).collect();
-        systemd.start(&wanted, how.blocking())?;
+        let started = systemd.start(&wanted, how.blocking());
         if how.block {
-            // A service of the simple type has started before it fails.
+            // A service of the simple type has started before it fails, and of several it is told which.
             let failures = systemd.failures(&names(units))?;
             if !failures.is_empty() {
                 return Err(
@@ -123,7 +123,7 @@ impl Host for Machine<'_> {
                 );
             }
         }
-        Ok(())
+        Ok(started?)
     }
 }
 

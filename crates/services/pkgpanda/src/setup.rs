@@ -40,6 +40,7 @@ pub(crate) fn setup(
         if !marker.exists() {
             return Ok(());
         }
+        activate::systemd_is_there(config)?;
         write_units(config)?;
         let result = bootstrap(session, directory, out);
         // What does not start now may later: the set is active all the same, and there is nothing to set up.
@@ -57,15 +58,17 @@ fn write_units(config: &Config) -> Result<(), Error> {
     let directory = config.unit_dir();
     fs::create_dir_all(&directory).map_err(failed("make directory", &directory))?;
     files::replace(&directory.join(DCOS_TARGET), dcos_target().as_bytes())?;
-    if config.root != Path::new(config::ROOT) {
-        return Ok(());
-    }
+    let is_usual = config.root == Path::new(config::ROOT);
     let setup = directory.join(DCOS_SETUP);
-    if !setup.exists() {
+    // An installer may have written one of its own.
+    if is_usual && !setup.exists() {
         files::replace(&setup, dcos_setup(config::ROOT).as_bytes())?;
     }
     if config.units.manage {
-        config.systemd.enable(DCOS_SETUP)?;
+        config.systemd.daemon_reload()?;
+        if is_usual {
+            config.systemd.enable(DCOS_SETUP)?;
+        }
     }
     Ok(())
 }

@@ -114,8 +114,8 @@ fn units_that_are_concerned_stop_and_start() {
     assert!(all.ends_with(&up.map(str::to_owned)), "{all:?}");
     run(&["swap", "mesos--2"]).prints("");
     let all = asked(&scene);
-    assert_eq!(all[0], format!("stop {UNIT}"));
-    assert_eq!(all[1..], up.map(str::to_owned));
+    assert_eq!(all[..2], [format!("stop {UNIT}"), format!("reset-failed {UNIT}")]);
+    assert_eq!(all[2..], up.map(str::to_owned));
     // Nothing changes: what does not run is started all the same, and waited for by nobody.
     run(&["activate", "lib--1", "mesos--2", "config--a", "--no-block-systemd"]).prints("");
     assert_eq!(
