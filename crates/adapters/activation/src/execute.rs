@@ -2,7 +2,7 @@ use std::path::Path;
 
 use api_pkgpanda::step::{
     CURRENT, Change, GENERATIONS, GenerationState, JOURNAL, Journal, Place, Plan, STAGED, STAGED_UNITS,
-    STATE, Step,
+    STATE, STOPPING, Step,
 };
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -95,11 +95,17 @@ impl Locked<'_> {
             path: STATE.to_owned(),
             text: serde_json::to_string(&state).expect("numbers and booleans are JSON"),
         })?;
+        let stops = !plan.units.stop.is_empty();
+        if stops {
+            // Units that nobody stopped must not be started if all of this is taken back.
+            let (place, path) = (Place::Generation, STOPPING.to_owned());
+            tree.apply(&Step::File { place, path, text: String::new() })?;
+        }
         tree.apply(&Step::RemoveTree { place: Place::Root, path: NEXT.to_owned() })?;
         tree.apply(&Step::Link { place: Place::Root, path: NEXT.to_owned(), target: path })?;
         let units = tree.units.take();
         self.sync(units.as_ref())?;
-        if !plan.units.stop.is_empty() {
+        if stops {
             let attempted = || format!("stop {}", plan.units.stop.join(" "));
             host.stop_units(&plan.units.stop)
                 .map_err(|source| Error::Host { attempted: attempted(), source })?;
@@ -133,7 +139,9 @@ impl Locked<'_> {
         let is_there = |step: &&Step| step.place() != Place::Units || tree.units.is_some();
         let steps: Vec<&Step> = steps.iter().filter(is_there).collect();
         steps.into_iter().try_for_each(|step| tree.apply(step))?;
-        tree.apply(&Step::RemoveTree { place: Place::Generation, path: STAGED.to_owned() })?;
+        for path in [STAGED, STOPPING] {
+            tree.apply(&Step::RemoveTree { place: Place::Generation, path: path.to_owned() })?;
+        }
         if tree.units.is_some() {
             tree.apply(&Step::RemoveTree { place: Place::Units, path: STAGED_UNITS.to_owned() })?;
         }
@@ -155,6 +163,8 @@ impl Locked<'_> {
         to: u64,
         host: &mut dyn Host,
     ) -> Result<Result<(), HostError>, Error> {
+        let mark = self.root.path().join(format!("{GENERATIONS}/{to}/{STOPPING}"));
+        let is_stopped = mark.symlink_metadata().is_ok();
         let units = opened(journal)?;
         let mut tree = self.tree(units, None);
         let steps = journal.recovery(from);
@@ -164,13 +174,19 @@ impl Locked<'_> {
         if tree.units.is_some() {
             tree.apply(&Step::RemoveTree { place: Place::Units, path: STAGED_UNITS.to_owned() })?;
         }
+        let tree_units = tree.units.take();
+        let started = match is_stopped {
+            true => start(journal.units.reload, &journal.units.stop, host),
+            false => Ok(()),
+        };
+        // The mark goes after what it stands for, so that a recovery that is killed is not the last to know.
+        let mut tree = self.tree(tree_units, None);
         let place = Place::Root;
         tree.apply(&Step::RemoveTree { place, path: format!("{GENERATIONS}/{to}") })?;
         tree.apply(&Step::RemoveDirectory { place, path: GENERATIONS.to_owned() })?;
         tree.apply(&Step::RemoveTree { place, path: NEXT.to_owned() })?;
         let units = tree.units.take();
         self.sync(units.as_ref())?;
-        let started = start(journal.units.reload, &journal.units.stop, host);
         self.forget_journal()?;
         Ok(started)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use api_pkgpanda::step::{ActiveSet, GENERATIONS, Links, Place, STAGED, STAGED_UNITS, Step};
+use api_pkgpanda::step::{ActiveSet, GENERATIONS, Links, Place, STAGED, STAGED_UNITS, STOPPING, Step};
 use api_pkgpanda::{WANTS, WELL_KNOWN};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -59,7 +59,9 @@ impl Locked<'_> {
         }
         make(&mut tree, Place::Root, &set.links, &set.directories)?;
         if tree.generation.is_some() {
-            tree.apply(&Step::RemoveTree { place: Place::Generation, path: STAGED.to_owned() })?;
+            for path in [STAGED, STOPPING] {
+                tree.apply(&Step::RemoveTree { place: Place::Generation, path: path.to_owned() })?;
+            }
         }
         for name in UNFINISHED_FILES {
             tree.apply(&Step::RemoveTree { place: Place::Root, path: name.to_owned() })?;

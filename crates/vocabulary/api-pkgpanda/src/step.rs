@@ -20,6 +20,8 @@ pub const CURRENT: &str = "current";
 pub const SET: &str = "set.json";
 /// What became of a generation, a file of it: [`GenerationState`].
 pub const STATE: &str = "state.json";
+/// A file of a generation that is not active yet: units may have been stopped for it.
+pub const STOPPING: &str = "stopping";
 /// Where in a generation replacements wait for the flip.
 pub const STAGED: &str = "staged";
 /// Where in the directory of units replacements wait for the flip.

@@ -237,6 +237,20 @@ fn a_host_that_refuses() {
 }
 
 #[test]
+fn units_that_nobody_stopped_are_not_started_when_a_change_is_taken_back() {
+    let (dir, site) = site();
+    site.activate(&old_packages()).unwrap();
+    let by_hand = dir.path().join("running/dcos-mesos-master.service");
+    fs::remove_file(&by_hand).unwrap();
+    let (root, current) = (site.root(), site.root().current().unwrap().unwrap());
+    let plan = plan(Some(&current.set), &site.set(&new_packages()));
+    for (what, is_started) in [("make users", false), ("stop", true)] {
+        lock(&root).activate(&plan, &mut Stubborn(site.host(), what)).unwrap_err();
+        assert_eq!(by_hand.exists(), is_started, "{what}");
+    }
+}
+
+#[test]
 fn a_tree_that_is_built_elsewhere_says_where_it_will_be() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::create(&dir.path().join("a/root")).unwrap().without_sync();
