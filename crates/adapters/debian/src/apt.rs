@@ -67,7 +67,10 @@ impl Apt {
             fs::create_dir_all(&path).map_err(Error::file("make the directory", &path))?;
         }
         let status = dir.join("status");
-        fs::write(&status, "").map_err(Error::file("write", &status))?;
+        // apt's index is of the file as it was.
+        if !status.exists() {
+            fs::write(&status, "").map_err(Error::file("write", &status))?;
+        }
         Ok(Apt { dir: dir.to_owned(), configuration: None, refreshed: false })
     }
 
@@ -265,7 +268,7 @@ impl Apt {
         // Always empty: what lies in it is not announced.
         set("Dir::Cache::archives", &"none");
         set("Dir::Cache::pkgcache", &"pkgcache.bin");
-        set("Dir::Cache::srcpkgcache", &"srcpkgcache.bin");
+        set("Dir::Cache::srcpkgcache", &"");
         set("APT::Install-Recommends", &"false");
         set("APT::Install-Suggests", &"false");
         set("APT::Get::AllowUnauthenticated", &"false");
