@@ -72,6 +72,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Action::Package { .. } | Action::Tree { .. } => {}
     }
+    // What is made has the permissions that it has everywhere, whatever the user's mask.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     match make(&arguments) {
         Ok((heading, made)) => {
             println!("{heading}");

@@ -17,6 +17,9 @@ pub(crate) const SBOM: &str = "sbom.spdx.json";
 /// The most entries of a package; a package that has more was not meant.
 const ENTRIES_LIMIT: usize = 2_000_000;
 
+/// What is taken from everything, as a umask of 022 does.
+const OTHERS_WRITE: u32 = 0o022;
+
 /// How much of a file is read at once.
 const PIECE: usize = 128 << 10;
 
@@ -105,8 +108,9 @@ fn walk(result: &Path, settle: bool) -> Result<Manifest, ResultError> {
                 refuse_name(&name)?;
                 own(&path, &meta)?;
             }
+            let mode = mode_of(&meta, settle);
             if meta.is_dir() {
-                manifest.directories.insert(name, meta.mode() & 0o7777);
+                manifest.directories.insert(name, mode);
                 directories.push(relative);
                 continue;
             }
@@ -116,7 +120,6 @@ fn walk(result: &Path, settle: bool) -> Result<Manifest, ResultError> {
                 manifest.symlinks.insert(name, target.to_owned());
             } else {
                 let (size, sha256) = hash(&path, &mut buffer).map_err(failed("read", &path))?;
-                let mode = meta.mode() & 0o7777;
                 manifest.files.insert(name, api_pkgpanda::File { mode, size, sha256 });
             }
             if settle {
@@ -156,18 +159,25 @@ fn refuse_kind(name: &str, meta: &Metadata) -> Result<(), ResultError> {
     Err(ResultError::Kind { path: name.to_owned(), kind })
 }
 
-/// Makes it root's, with the permissions that it has.
+/// Permissions in a package; what others may write is nobody's business there.
+fn mode_of(meta: &Metadata, settle: bool) -> u32 {
+    let mode = meta.mode() & 0o7777;
+    if settle { mode & !OTHERS_WRITE } else { mode }
+}
+
+/// Makes it root's, with the permissions that things have in packages.
 fn own(path: &Path, meta: &Metadata) -> Result<(), ResultError> {
-    if (meta.uid(), meta.gid()) == (0, 0) {
+    let is_roots = (meta.uid(), meta.gid()) == (0, 0);
+    if !is_roots {
+        lchown(path, Some(0), Some(0)).map_err(failed("give root", path))?;
+    }
+    let mode = mode_of(meta, true);
+    // With the owner the kernel takes the set-user-id bits.
+    let is_right = mode == mode_of(meta, false) && (is_roots || mode & 0o6000 == 0);
+    if is_right || meta.is_symlink() {
         return Ok(());
     }
-    lchown(path, Some(0), Some(0)).map_err(failed("give root", path))?;
-    if meta.mode() & 0o6000 != 0 && !meta.is_symlink() {
-        // The kernel took these bits away.
-        let mode = fs::Permissions::from_mode(meta.mode() & 0o7777);
-        fs::set_permissions(path, mode).map_err(failed("set the mode of", path))?;
-    }
-    Ok(())
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of", path))
 }
 
 /// Sets the time of last change to the one that everything in packages has.
