@@ -131,27 +131,31 @@ impl Apt {
     /// # Errors
     /// When one is not to be had, or is not what its digest says. Others may be there then, each of them whole.
     pub fn fetch(&mut self, debs: &[Deb], into: &Path) -> Result<Vec<PathBuf>, Error> {
+        let partial = into.join("partial");
         let mut missing = Vec::new();
         for deb in debs {
             let path = into.join(deb.file_name());
-            if !path.exists() {
-                missing.push(deb);
-            } else if digest(&path)? != deb.sha256 {
+            if path.exists() && digest(&path)? != deb.sha256 {
                 fs::remove_file(&path).map_err(Error::file("remove the damaged", &path))?;
+            }
+            // A killed run may have left it whole.
+            let left = partial.join(deb.file_name());
+            if !path.exists() && left.exists() && digest(&left)? == deb.sha256 {
+                keep(&left, &path)?;
+            }
+            if !path.exists() {
                 missing.push(deb);
             }
         }
+        host::remove_tree(&partial).map_err(Error::file("remove", &partial))?;
         if !missing.is_empty() {
-            let partial = into.join("partial");
-            host::remove_tree(&partial).map_err(Error::file("empty", &partial))?;
             fs::create_dir_all(&partial).map_err(Error::file("make the directory", &partial))?;
             // The version may have gone since the lists were made, and the lists say so once they are fresh.
             self.again_with_fresh_lists(|apt| apt.download(&missing, &partial))?;
             for deb in missing {
-                let (from, to) = (partial.join(deb.file_name()), into.join(deb.file_name()));
+                let from = partial.join(deb.file_name());
                 check(deb, &digest(&from)?)?;
-                File::open(&from).and_then(|file| file.sync_all()).map_err(Error::file("sync", &from))?;
-                fs::rename(&from, &to).map_err(Error::file("rename", &from))?;
+                keep(&from, &into.join(deb.file_name()))?;
             }
             host::remove_tree(&partial).map_err(Error::file("remove", &partial))?;
         }
@@ -295,6 +299,12 @@ impl Apt {
             ran => Err(Error::Apt { attempt, said: ran.last_lines(LINES) }),
         }
     }
+}
+
+/// Gives a file its name when it is on the disk.
+fn keep(from: &Path, to: &Path) -> Result<(), Error> {
+    File::open(from).and_then(|file| file.sync_all()).map_err(Error::file("write to the disk", from))?;
+    fs::rename(from, to).map_err(Error::file("rename", from))
 }
 
 fn has_lists(directory: &Path) -> bool {

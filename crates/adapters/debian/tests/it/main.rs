@@ -80,12 +80,24 @@ fn files_are_fetched_once_and_damaged_ones_again() {
     assert_eq!(fs::metadata(&files[0]).unwrap().len(), dash.size);
     assert_eq!(fs::read_dir(&into).unwrap().count(), 1, "nothing partial is left");
 
+    // What a killed run left: one whole, and one that is not.
+    let partial = into.join("partial");
+    fs::create_dir(&partial).unwrap();
+    fs::rename(&files[0], partial.join(dash.file_name())).unwrap();
+    fs::write(partial.join("other.deb"), "half").unwrap();
+    let left = fs::metadata(partial.join(dash.file_name())).unwrap().ino();
+    apt.fetch(std::slice::from_ref(&dash), &into).unwrap();
+    assert_eq!((inode(), fs::read_dir(&into).unwrap().count()), (left, 1));
+
     let other = Deb { sha256: "0".repeat(64), ..dash.clone() };
     match apt.fetch(&[other], &into) {
         Err(Error::Hash { package, found, .. }) => assert_eq!((package, found), ("dash".into(), dash.sha256)),
         other => panic!("{other:?}"),
     }
-    assert!(!files[0].exists(), "nothing of the wrong one is left");
+    assert_eq!(
+        fs::read_dir(&into).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count(),
+        0
+    );
 }
 
 #[test]
