@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::num::NonZeroU32;
 
-use liblzma::stream::{Action, Check, MtStreamBuilder, Status, Stream};
+use liblzma::stream::{Action, Check, Filters, LzmaOptions, MtStreamBuilder, Status, Stream};
 use liblzma::write::XzEncoder;
 
 use crate::compression::DICTIONARY_BYTES;
@@ -13,6 +13,10 @@ const PRESET: u32 = 6;
 /// Plain bytes of a block. Blocks are what threads share, in compressing and in decompressing; a match never
 /// crosses one.
 const BLOCK_BYTES: u64 = 8 << 20;
+/// What is at most as long is compressed as one piece.
+const SHORT: usize = 512 << 10;
+/// The shortest dictionary that there is.
+const LEAST_DICTIONARY: usize = 4096;
 /// The most threads: one that compresses takes about 120 MB.
 const MOST_THREADS: u32 = 16;
 /// What threads that decompress may take together; beyond it there are fewer of them, down to one.
@@ -22,35 +26,87 @@ const INPUT: usize = 64 << 10;
 
 /// Compresses what is written to it as xz. What comes out depends on what goes in, and on nothing else: not on the
 /// number of threads, nor on how the bytes are cut into writes.
-pub struct XzWriter<W: Write>(XzEncoder<W>);
+pub struct XzWriter<W: Write> {
+    state: State<W>,
+    threads: u32,
+}
+
+enum State<W: Write> {
+    /// What is written so far is short: no encoder is worth its memory yet.
+    Short {
+        to: W,
+        plain: Vec<u8>,
+    },
+    Blocks(XzEncoder<W>),
+    /// There was no memory for an encoder.
+    Failed,
+}
 
 impl<W: Write> XzWriter<W> {
-    /// Compresses to `to` with so many threads, at most 16.
-    ///
-    /// # Errors
-    /// When there is no memory for them.
-    pub fn new(to: W, threads: NonZeroU32) -> io::Result<XzWriter<W>> {
-        let stream = MtStreamBuilder::new()
-            .preset(PRESET)
-            .block_size(BLOCK_BYTES)
-            .check(Check::Crc64)
-            .threads(threads.get().min(MOST_THREADS))
-            .encoder()?;
-        Ok(XzWriter(XzEncoder::new_stream(to, stream)))
+    /// Compresses to `to` with so many threads, at most 16. What is shorter than half a megabyte takes no thread and
+    /// only the memory that its length demands: setting the threads up would take longer than compressing.
+    #[must_use]
+    pub fn new(to: W, threads: NonZeroU32) -> XzWriter<W> {
+        let state = State::Short { to, plain: Vec::new() };
+        XzWriter { state, threads: threads.get().min(MOST_THREADS) }
     }
 
     /// Writes what is left, and gives back what was written to. Without it the stream has no end.
     ///
     /// # Errors
-    /// From what is written to.
+    /// From what is written to, or when there is no memory to compress with.
     pub fn finish(self) -> io::Result<W> {
-        self.0.finish()
+        match self.state {
+            State::Short { to, plain } => {
+                let mut encoder = XzEncoder::new_stream(to, short_encoder(plain.len())?);
+                encoder.write_all(&plain)?;
+                encoder.finish()
+            }
+            State::Blocks(encoder) => encoder.finish(),
+            State::Failed => Err(io::ErrorKind::OutOfMemory.into()),
+        }
     }
+
+    /// From the first bytes to blocks.
+    fn begin_blocks(&mut self) -> io::Result<()> {
+        let State::Short { to, plain } = std::mem::replace(&mut self.state, State::Failed) else {
+            return Ok(());
+        };
+        let stream = MtStreamBuilder::new()
+            .preset(PRESET)
+            .block_size(BLOCK_BYTES)
+            .check(Check::Crc64)
+            .threads(self.threads)
+            .encoder()?;
+        let mut encoder = XzEncoder::new_stream(to, stream);
+        encoder.write_all(&plain)?;
+        self.state = State::Blocks(encoder);
+        Ok(())
+    }
+}
+
+/// An encoder whose dictionary is as long as what is compressed.
+fn short_encoder(bytes: usize) -> io::Result<Stream> {
+    let dictionary = bytes.next_power_of_two().max(LEAST_DICTIONARY);
+    let mut options = LzmaOptions::new_preset(PRESET)?;
+    options.dict_size(u32::try_from(dictionary).expect("what is short is shorter than 4 GB"));
+    Ok(Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc64)?)
 }
 
 impl<W: Write> Write for XzWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        match &mut self.state {
+            State::Short { plain, .. } if plain.len() + bytes.len() <= SHORT => {
+                plain.extend_from_slice(bytes);
+                return Ok(bytes.len());
+            }
+            State::Short { .. } => self.begin_blocks()?,
+            State::Blocks(_) | State::Failed => {}
+        }
+        match &mut self.state {
+            State::Blocks(encoder) => encoder.write(bytes),
+            _ => Err(io::ErrorKind::OutOfMemory.into()),
+        }
     }
 
     /// Flushing a stream of blocks would end a block and change what comes out: only [`XzWriter::finish`] ends it.

@@ -29,7 +29,7 @@ pub(crate) enum TarballError {
 pub(crate) fn write(dir: &Path, to: &Path, threads: usize) -> Result<String, TarballError> {
     let threads = u32::try_from(threads).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
     let hashed = Hashed { to: File::create(to)?, hash: Sha256::new() };
-    let mut xz = XzWriter::new(BufWriter::with_capacity(PIECE, hashed), threads)?;
+    let mut xz = XzWriter::new(BufWriter::with_capacity(PIECE, hashed), threads);
     let options = PackOptions { seconds: SOURCE_DATE_EPOCH.unsigned_abs() };
     archive::pack_tar(dir, &mut xz, &options)?;
     let hashed = xz.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;

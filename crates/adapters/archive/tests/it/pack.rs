@@ -24,7 +24,7 @@ fn threads(count: u32) -> NonZeroU32 {
 }
 
 fn xz(plain: &[u8], count: u32, piece: usize) -> Vec<u8> {
-    let mut writer = XzWriter::new(Vec::new(), threads(count)).unwrap();
+    let mut writer = XzWriter::new(Vec::new(), threads(count));
     for piece in plain.chunks(piece) {
         writer.write_all(piece).unwrap();
         writer.flush().unwrap();
