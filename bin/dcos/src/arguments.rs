@@ -7,7 +7,8 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use up::{AgentConfig, ImageOptions, MasterConfig, Subnet};
 
 use crate::components::{
-    MarathonArguments, MesosAgentArguments, MesosMasterArguments, ProbeArguments, RouterArguments,
+    MarathonArguments, MesosAgentArguments, MesosMasterArguments, PkgpandaApiArguments, ProbeArguments,
+    RouterArguments,
 };
 use crate::settings::{self, Settings};
 
@@ -89,6 +90,10 @@ pub(crate) enum Command {
     ///
     /// Flags can be said by variables, too, as units do: ADMINROUTER_PORT means --port.
     AdminRouter(RouterArguments),
+    /// Serve the HTTP API of the host's packages in the foreground, on a Unix socket
+    ///
+    /// Flags can be said by variables, too, as units do: DCOS_ROOT means --root, PKGPANDA_API_SOCKET --socket.
+    PkgpandaApi(PkgpandaApiArguments),
     /// Manage the host's packages: `dcos pkgpanda --help` tells more
     #[command(disable_help_flag = true)]
     Pkgpanda {

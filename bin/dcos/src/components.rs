@@ -8,6 +8,7 @@ use std::time::Duration;
 use admin_router::Role;
 use base::{Auth, parse_duration};
 use clap::{Args, ValueEnum};
+use pkgpanda::api::ApiConfig;
 use telemetry::Output;
 use up::{AgentConfig, ImageOptions};
 
@@ -39,6 +40,9 @@ pub(crate) enum Error {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// There is no directory that relative paths could be taken against.
+    #[error("tell the current directory; --work-dir says another one")]
+    Directory(#[source] std::io::Error),
     /// There is no port between the first and the last one.
     #[error("--local_port_min {min} is above --local_port_max {max}, allowed are ports up to that one")]
     NoPorts {
@@ -498,6 +502,54 @@ impl RouterArguments {
         set(&mut config.packages.socket, self.pkgpanda_socket);
         set(&mut config.packages.root, self.root);
         Ok(config)
+    }
+}
+
+/// `dcos pkgpanda-api`. What is not said is as for the command `pkgpanda`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(crate) struct PkgpandaApiArguments {
+    /// The directory that DC/OS is installed in [default: /opt/mesosphere]
+    #[arg(long, value_name = "DIRECTORY")]
+    root: Option<PathBuf>,
+    /// The directory of the host's configuration [default: /etc/mesosphere]
+    #[arg(long, value_name = "DIRECTORY")]
+    config_dir: Option<PathBuf>,
+    /// The directory of packages [default: packages in the root]
+    #[arg(long, value_name = "DIRECTORY")]
+    repository: Option<PathBuf>,
+    /// What repository URLs without a scheme are taken against [default: the current directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    work_dir: Option<PathBuf>,
+    /// Link units below the root instead of /etc/systemd/system
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    rooted_systemd: Option<bool>,
+    /// Only link units: neither start nor stop any
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_systemd: Option<bool>,
+    /// Where it listens, unless systemd hands over a socket [default: /run/dcos/pkgpanda-api.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The user that may connect to that socket beside root, as Admin Router's
+    #[arg(long, value_name = "USER")]
+    socket_user: Option<String>,
+}
+
+impl PkgpandaApiArguments {
+    pub(crate) fn config(self) -> Result<ApiConfig, Error> {
+        let here = || std::env::current_dir().map_err(Error::Directory);
+        let work_dir = self.work_dir.map_or_else(here, Ok)?;
+        let mut host = pkgpanda::Config::default();
+        if let Some(root) = self.root {
+            host.repository = root.join("packages");
+            host.root = root;
+        }
+        set(&mut host.config_dir, self.config_dir);
+        set(&mut host.repository, self.repository);
+        set(&mut host.units.rooted, self.rooted_systemd);
+        set(&mut host.units.manage, self.no_systemd.map(|no| !no));
+        let socket = self.socket.unwrap_or_else(|| pkgpanda::api::SOCKET.into());
+        Ok(ApiConfig { host, socket, socket_user: self.socket_user, work_dir })
     }
 }
 

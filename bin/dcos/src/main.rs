@@ -13,15 +13,19 @@ use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use arguments::{Arguments, Command, Started};
 use cli::Program;
 use components::ProbeArguments;
 use parts::Services;
+use pkgpanda::api::Api;
 use settings::Settings;
 use telemetry::Output;
 use up::Parts;
 
+/// How long a change of packages may go on after the service was told to stop: it may be the one that stops it.
+const LAST_CHANGE: Duration = Duration::from_secs(20);
 /// Threads that run all components of this process.
 const WORKERS: usize = 2;
 /// Threads for what blocks: reading files, mostly.
@@ -88,7 +92,7 @@ fn component(command: Command, settings: Settings) -> ExitCode {
         Ok(runtime) => {
             let ended = runtime.block_on(run(command, settings));
             // What does not end by itself must not keep the process.
-            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            runtime.shutdown_timeout(Duration::from_secs(1));
             ended
         }
         Err(error) => Err(error.into()),
@@ -148,6 +152,16 @@ async fn run(command: Command, settings: Settings) -> Result<(), runtime::BoxErr
             log(Output::Stderr)?;
             settings.warn();
             up::single(parts::admin_router("admin-router", arguments.config()?)).await?;
+        }
+        Command::PkgpandaApi(arguments) => {
+            log(Output::Stderr)?;
+            settings.warn();
+            let api = Api::new(arguments.config()?);
+            let ended = up::single(parts::pkgpanda_api(api.clone())).await;
+            if !api.finished(LAST_CHANGE).await {
+                tracing::warn!("a change of packages does not end; the next start recovers it");
+            }
+            ended?;
         }
         Command::Probe(ProbeArguments { address, path, within }) => {
             up::probe(&address, &path, within).await?;

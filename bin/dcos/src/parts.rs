@@ -127,6 +127,14 @@ pub(crate) fn admin_router(name: &str, config: admin_router::Config) -> Part {
     part(name, config.ip, config.port, config, admin_router::run)
 }
 
+/// The API of the host's packages as a component.
+pub(crate) fn pkgpanda_api(api: pkgpanda::api::Api) -> Part {
+    let span = telemetry::component("pkgpanda-api");
+    let url = format!("unix:{}", api.socket().display());
+    let run = move |ctx| api.clone().run(ctx).instrument(span.clone());
+    Part { url, component: Component::new("pkgpanda-api", run) }
+}
+
 /// A service with its configuration as a component. Its log lines are told apart by its name.
 fn part<C, F, E>(name: &str, ip: IpAddr, port: u16, config: C, run: fn(C, Ctx) -> F) -> Part
 where

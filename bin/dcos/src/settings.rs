@@ -14,6 +14,8 @@ struct Source {
     command: &'static str,
     /// What its variables begin with; the rest is the flag's name.
     prefix: &'static str,
+    /// Variables with names of their own, and the flags that they say.
+    own: &'static [(&'static str, &'static str)],
     /// What such variables may say of flags that there are not: it is what the program does anyhow. By flag.
     usual: &'static [(&'static str, &'static [&'static str])],
 }
@@ -30,6 +32,7 @@ const SOURCES: &[Source] = &[
     Source {
         command: "mesos-master",
         prefix: "MESOS_",
+        own: &[],
         usual: &[
             ("hostname_lookup", &["false"]),
             ("allocator", &["HierarchicalDRF", "hierarchical"]),
@@ -44,6 +47,7 @@ const SOURCES: &[Source] = &[
     Source {
         command: "mesos-agent",
         prefix: "MESOS_",
+        own: &[],
         usual: &[
             ("hostname_lookup", &["false"]),
             ("containerizers", &["mesos", "docker,mesos", "mesos,docker"]),
@@ -57,8 +61,21 @@ const SOURCES: &[Source] = &[
             ("switch_user", &["true"]),
         ],
     },
-    Source { command: "marathon-server", prefix: "MARATHON_", usual: &[] },
-    Source { command: "admin-router", prefix: "ADMINROUTER_", usual: &[] },
+    Source { command: "marathon-server", prefix: "MARATHON_", own: &[], usual: &[] },
+    Source { command: "admin-router", prefix: "ADMINROUTER_", own: &[], usual: &[] },
+    Source {
+        command: "pkgpanda-api",
+        prefix: "PKGPANDA_API_",
+        // Those that its configuration file had.
+        own: &[
+            ("DCOS_ROOT", "root"),
+            ("DCOS_CONFIG_DIR", "config-dir"),
+            ("DCOS_REPO_DIR", "repository"),
+            ("DCOS_ROOTED_SYSTEMD", "rooted-systemd"),
+            ("WORK_DIR", "work-dir"),
+        ],
+        usual: &[],
+    },
 ];
 
 /// What the environment said.
@@ -112,7 +129,11 @@ pub(crate) fn complete(
 impl Source {
     /// The flag that a variable says.
     fn flag(&self, variable: &str) -> Option<String> {
-        let common = COMMON.iter().find(|(name, _)| *name == variable).map(|(_, flag)| (*flag).to_owned());
+        let common = COMMON
+            .iter()
+            .chain(self.own)
+            .find(|(name, _)| *name == variable)
+            .map(|(_, flag)| (*flag).to_owned());
         common.or_else(|| Some(variable.strip_prefix(self.prefix)?.to_ascii_lowercase()))
     }
 
@@ -191,6 +212,20 @@ mod tests {
         let expected = "dcos marathon-server --token-file=/token --token-file=/run/token --ip_discovery_command=echo 10.0.0.1";
         assert_eq!(arguments, expected);
         assert_eq!(settings.ignored, ["MARATHON_ZK"]);
+    }
+
+    #[test]
+    fn variables_may_have_names_of_their_own() {
+        let environment = [
+            ("DCOS_ROOT", "/r"),
+            ("DCOS_ROOTED_SYSTEMD", "true"),
+            ("PKGPANDA_API_SOCKET", "/s"),
+            ("MESOS_IP", "x"),
+        ];
+        let (arguments, settings) = completed("dcos pkgpanda-api --root=/other", &environment);
+        assert_eq!(arguments, "dcos pkgpanda-api --root=/r --rooted-systemd=true --socket=/s --root=/other");
+        assert!(settings.ignored.is_empty());
+        assert_eq!(completed("dcos admin-router", &environment).0, "dcos admin-router");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
 use crate::server::Peer;
@@ -13,6 +15,9 @@ use crate::stream::Stream;
 
 /// How many connections the kernel keeps waiting for `accept`.
 const BACKLOG: u32 = 1024;
+
+/// The first descriptor that systemd hands over.
+const FIRST_HANDED_OVER: i32 = 3;
 
 /// The end of a connection: an IP address and port, or the path of a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,6 +105,39 @@ impl Listener {
         bound.map_err(|source| BindError { address: address.clone(), source })
     }
 
+    /// The socket that a service manager listens on for this process, if there is one: the first of those that
+    /// systemd hands over (`man 3 sd_listen_fds`). It stays open when the listener is dropped, so that nothing is
+    /// refused while the process is replaced.
+    ///
+    /// # Errors
+    /// When what was handed over is no Unix socket.
+    pub fn handed_over() -> Result<Option<Self>, BindError> {
+        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+        let is_ours = number("LISTEN_PID") == Some(std::process::id());
+        match is_ours && number("LISTEN_FDS").is_some_and(|count| count > 0) {
+            true => Listener::of_descriptor(FIRST_HANDED_OVER).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn of_descriptor(number: i32) -> Result<Self, BindError> {
+        let failed = |source| {
+            let path = format!("/proc/self/fd/{number}").into();
+            BindError { address: Address::Unix(path), source }
+        };
+        // A copy, which nobody else can close, and which programs that are started do not inherit.
+        let copy = || -> io::Result<OwnedFd> {
+            let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+            Ok(rustix::process::pidfd_getfd(&own, number, PidfdGetfdFlags::empty())?)
+        };
+        let socket = std::os::unix::net::UnixListener::from(copy().map_err(failed)?);
+        let local = socket.local_addr().map_err(failed)?;
+        let path = local.as_pathname().map_or_else(PathBuf::new, Path::to_owned);
+        socket.set_nonblocking(true).map_err(failed)?;
+        let socket = UnixListener::from_std(socket).map_err(failed)?;
+        Ok(Listener { socket: Socket::Unix(socket), address: Address::Unix(path) })
+    }
+
     /// The address it is bound to.
     pub fn address(&self) -> &Address {
         &self.address
@@ -149,4 +187,28 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
 /// Whether the socket file is a leftover: connecting is refused only when nobody listens.
 async fn is_abandoned(path: &Path) -> bool {
     matches!(UnixStream::connect(path).await, Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_was_handed_over_is_listened_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let manager = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        for _ in 0..2 {
+            let listener = Listener::of_descriptor(manager.as_raw_fd()).unwrap();
+            assert_eq!(listener.address(), &Address::Unix(path.clone()));
+            let (_client, (_, peer)) =
+                tokio::try_join!(UnixStream::connect(&path), listener.accept()).unwrap();
+            assert!(matches!(peer, Peer::Unix { .. }));
+        }
+        let file = std::fs::File::open(dir.path()).unwrap();
+        assert!(Listener::of_descriptor(file.as_raw_fd()).is_err(), "it is no socket");
+        assert_eq!(Listener::handed_over().unwrap().map(|_| ()), None, "nobody started this test so");
+    }
 }

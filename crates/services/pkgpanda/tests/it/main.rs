@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod activation;
+mod api;
 mod commands;
 mod crash;
 mod host;
