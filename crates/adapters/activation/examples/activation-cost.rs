@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir: PathBuf = std::env::args_os().nth(1).ok_or("which directory?")?.into();
     fs::create_dir_all(&dir)?;
     let top = dir.to_str().ok_or("a directory of a UTF-8 name")?.to_owned();
-    for version in 1..=3 {
+    for version in 1..=4 {
         for number in 0..PACKAGES {
             make(&dir.join(format!("packages/package-{number:02}--{version}")), number, version)?;
         }
@@ -31,6 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("swap of one package", one),
         ("all files of all differ", all(2)),
         ("all versions differ", all(3)),
+        ("back", all(2)),
+        ("every tenth file differs", all(4)),
         ("back", all(2)),
     ] {
         let begun = spent();
@@ -84,12 +86,17 @@ fn make(dir: &Path, number: usize, version: usize) -> std::io::Result<()> {
     fs::create_dir_all(dir)?;
     let mut manifest = Manifest::new();
     let file = || api_pkgpanda::File { mode: 0o755, size: 1000, sha256: "ab".repeat(32) };
-    // The second and third versions differ from the first in all names, not from each other.
-    let mark = if version == 1 { "" } else { "-new" };
     for top in ["bin", "lib", "lib/python3", "include"] {
         manifest.directories.insert(top.to_owned(), 0o755);
     }
     for index in 0..LINKS {
+        // The second and third versions differ from the first in all names, not from each other; the fourth differs
+        // from those in every tenth name.
+        let mark = match version {
+            1 => "",
+            4 if index % 10 == 0 => "-newer",
+            _ => "-new",
+        };
         let path = match index % 8 {
             0 => format!("bin/p{number:02}-{index:03}{mark}"),
             1 => format!("include/p{number:02}-{index:03}{mark}.h"),

@@ -105,7 +105,7 @@ pub fn dcos_download(root: &str, bootstrap: &Bootstrap) -> Result<String, Bootst
          ExecStartPre=/bin/rm -rf {root}.download\n\
          ExecStartPre=/bin/mkdir -p {root}.download\n\
          ExecStartPre=/bin/tar -xJf {tarball} -C {root}.download\n\
-         ExecStartPre=/bin/sync -f {root}.download\n\
+         ExecStartPre=/bin/sync\n\
          ExecStart=/bin/mv -T {root}.download {root}\n\
          ExecStartPost=-/bin/rm -f {tarball}\n\
          \n\
