@@ -5,13 +5,14 @@ use std::io::Write;
 use std::path::Path;
 
 use activation::{Host, Root, RootLayout};
+use api_pkgpanda::step::LOCK;
 use api_pkgpanda::{PackageId, Role};
 use pkgpanda_core::{HostLayout, Layout, Package, Set, plan, plan_takeover, same_unit_directory};
 use systemd::SystemState;
 
 use crate::repository::Repository;
 use crate::session::{self, Session};
-use crate::{Config, Error, check, install};
+use crate::{Config, Error, check, files, install};
 
 /// What is done after an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +36,18 @@ pub fn activate(
     err: &mut dyn Write,
 ) -> Result<(), Error> {
     let ids = parse(ids)?;
-    // Before a root is made for them.
-    let packages = load(config, &ids)?;
-    if !config.root.exists() {
-        drop(Root::create(&config.root)?);
-    }
-    session::change(config, err, |session| {
+    let is_new = !config.root.exists();
+    drop(Root::create(&config.root)?);
+    let activated = session::change(config, err, |session| {
         let roles = install::roles(config)?;
-        change(session, &packages, &roles, afterwards, out)
-    })
+        change(session, &load(config, &ids)?, &roles, afterwards, out)
+    });
+    if is_new && activated.is_err() {
+        // Stays if anything else came into it.
+        let _ = files::remove(&config.root.join(LOCK));
+        let _ = std::fs::remove_dir(&config.root);
+    }
+    activated
 }
 
 /// Puts a package in the place of the active one of its name.

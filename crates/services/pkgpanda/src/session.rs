@@ -38,8 +38,10 @@ pub(crate) fn change<T>(
     let root = Root::open(&config.root)?.with_units_in(&config.unit_dir());
     let locked = lock(&root, err)?;
     let mut session = Session { config, locked, machine: Machine::new(config), err };
-    recover(&mut session)?;
-    work(&mut session)
+    match recover(&mut session)? {
+        Recovery::Uninstalled => Err(Error::NotInstalled { root: config.root.clone() }),
+        _ => work(&mut session),
+    }
 }
 
 /// Keeps others away from the root, and says whom it waits for.
@@ -70,13 +72,21 @@ pub(crate) fn settle(config: &Config, err: &mut dyn Write) -> Result<(), Error> 
         Err(source) => return Err(Error::Interrupted { root: config.root.clone(), source }),
         Ok(locked) => locked,
     };
-    recover(&mut Session { config, locked, machine: Machine::new(config), err })
+    recover(&mut Session { config, locked, machine: Machine::new(config), err }).map(drop)
 }
 
-fn recover(session: &mut Session<'_>) -> Result<(), Error> {
-    let root = session.config.root.display();
-    let done = match session.locked.recover(&mut session.machine)? {
-        Recovery::Nothing => return Ok(()),
+fn recover(session: &mut Session<'_>) -> Result<Recovery, Error> {
+    let recovery = match session.locked.recover(&mut session.machine) {
+        // All is recovered but these units, which may be just what the command is to change.
+        Err(error @ (activation::Error::Start { .. } | activation::Error::Restart { .. })) => {
+            session
+                .say(format_args!("WARNING: a change had been interrupted: {}", base::with_causes(&error)));
+            return Ok(Recovery::Nothing);
+        }
+        recovery => recovery?,
+    };
+    let done = match recovery {
+        Recovery::Nothing => return Ok(recovery),
         Recovery::TakenBack(_) => "it was taken back, and the former packages are active",
         Recovery::Finished(_) => "it was finished, and the new packages are active",
         Recovery::Uninstalled => "it was an uninstall, and was finished",
@@ -84,8 +94,9 @@ fn recover(session: &mut Session<'_>) -> Result<(), Error> {
             "what it was about could not be read; links and units were made what the active packages want"
         }
     };
+    let root = session.config.root.display();
     session.say(format_args!("A change of {root} had been interrupted: {done}"));
-    Ok(())
+    Ok(recovery)
 }
 
 /// Takes note that the active set has passed its checks. Where that cannot be, because this process may not

@@ -153,6 +153,12 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     let ran = scene.run(&["activate", "path--1", "group--1", "wants--1"]);
     ran.fails(&["PATH", "`username`", "exact id"]);
     assert_eq!(scene.picture("root"), before);
+    // Nor is a root made for them.
+    fs::remove_dir_all(scene.root("")).unwrap();
+    scene.run(&["activate", "gone--1"]).fails(&["Package Error: gone--1\n"]);
+    scene.run(&["swap", "lib--1"]).fails(&["has no active folder"]);
+    assert!(!scene.root("").exists());
+    scene.run(&["activate", "lib--1"]).prints("");
 }
 
 #[test]

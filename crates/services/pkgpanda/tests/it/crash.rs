@@ -206,3 +206,17 @@ fn an_uninstall_is_finished_by_the_next() {
         },
     );
 }
+
+#[test]
+fn who_comes_after_an_interrupted_uninstall_is_told_that_nothing_is_left() {
+    let activate = ["activate", "lib--1", "mesos--1"];
+    let scene = scene(&activate[1..]);
+    if !::host::is_root() || !killed(&scene, &["uninstall"], "unlinkat", 3) {
+        eprintln!("SKIP an interrupted uninstall: tracing needs root");
+        return;
+    }
+    scene.run(&activate).fails(&["it was an uninstall, and was finished", "has no active folder"]);
+    assert!(!scene.root("").exists());
+    scene.run(&activate).prints("");
+    scene.run(&["active"]).prints("lib--1\nmesos--1\n");
+}
