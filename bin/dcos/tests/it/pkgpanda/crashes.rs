@@ -187,8 +187,10 @@ impl Crashes {
         let what = self.interrupted(action, round, |_, running| drop(running.kill()));
         self.look(action, from, target, &what);
         if action == Action::Setup {
+            // Whatever was active in between: the next one finishes it.
             self.host.pkgpanda(&["setup"]);
-            assert_eq!(self.host.active(), self.sets[self.now].ids, "{what}");
+            assert_eq!(self.host.active(), self.sets[target].ids, "{what}");
+            self.now = target;
         }
     }
 }
