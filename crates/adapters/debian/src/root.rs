@@ -243,6 +243,8 @@ impl Inside {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
             Ok(file) => {
+                // Whatever the umask is.
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644)).map_err(failed)?;
                 File::from(file).write_all(bytes).map_err(Error::file("write", &self.path.join(path)))
             }
             Err(Errno::EXIST) => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use debian::Deb;
@@ -144,6 +145,9 @@ fn fill(new: &Path, definition: &Definition, files: &[PathBuf], record: &Record)
     for place in PLACES {
         let path = root.join(place);
         fs::create_dir_all(&path).map_err(ImageProblem::file("make the directory", &path))?;
+        // Whatever the umask is.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .map_err(ImageProblem::file("change the mode of", &path))?;
     }
     if let Some((folder, listing)) = &definition.over {
         listing.copy(folder, &root)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use api_pkgpanda::hash::{self, ContentHash, FolderEntry};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -48,6 +48,14 @@ pub enum TreeError {
     Large {
         /// The folder.
         path: PathBuf,
+    },
+    /// A directory would come to lie where a link leads away.
+    #[error("{} is a link to {}: nothing can be put into it", .path.display(), .target.display())]
+    LeadsAway {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
     },
     /// It changed between the moment when it was looked at and the moment when it was copied.
     #[error("{} has changed while it was built from", .path.display())]
@@ -154,8 +162,7 @@ impl Listing {
             let (source, to) =
                 (if self.is_folder { from.join(name) } else { from.to_owned() }, into.join(name));
             match found {
-                Found::Directory if to.is_dir() => {}
-                Found::Directory => fs::create_dir(&to).map_err(failed("make the directory", &to))?,
+                Found::Directory => make_directory(&to)?,
                 Found::File { sha1, is_executable } => {
                     clear(&to)?;
                     fs::copy(&source, &to).map_err(failed("copy", &source))?;
@@ -174,6 +181,26 @@ impl Listing {
         }
         Ok(())
     }
+}
+
+/// Makes a directory, unless there is one, or a link to one nearby such as `bin` to `usr/bin`.
+fn make_directory(path: &Path) -> Result<(), TreeError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => return Ok(()),
+        Ok(meta) if meta.is_symlink() => {
+            // What is copied into a root file system must not follow its links out of it.
+            let target = fs::read_link(path).map_err(failed("read the link", path))?;
+            let is_near = target.components().all(|part| matches!(part, Component::Normal(_)));
+            return match is_near && path.is_dir() {
+                true => Ok(()),
+                false => Err(TreeError::LeadsAway { path: path.to_owned(), target }),
+            };
+        }
+        _ => {}
+    }
+    fs::create_dir(path).map_err(failed("make the directory", path))?;
+    // Whatever the umask is.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed("change the mode of", path))
 }
 
 /// Takes away a file or link that is to be replaced, so that nothing is written through it.
@@ -324,6 +351,29 @@ mod tests {
         fs::write(&file, "changed").unwrap();
         let error = listing.copy(&file, to.path()).unwrap_err();
         assert!(matches!(&error, TreeError::Changed { path } if *path == file), "{error}");
+    }
+
+    #[test]
+    fn copies_follow_no_link_out_of_where_they_go() {
+        let dir = folder();
+        let listing = Listing::of(dir.path()).unwrap();
+        let around = tempfile::tempdir().unwrap();
+        let (to, outside) = (around.path().join("to"), around.path().join("outside"));
+        for path in [&to, &outside, &to.join("usr")] {
+            fs::create_dir(path).unwrap();
+        }
+        let check = |target: &str, is_good: bool| {
+            symlink(target, to.join("a")).unwrap();
+            let copied = listing.copy(dir.path(), &to);
+            assert_eq!(copied.is_ok(), is_good, "{target}: {copied:?}");
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{target}");
+            fs::remove_file(to.join("a")).unwrap();
+        };
+        check("usr", true);
+        assert_eq!(fs::read_to_string(to.join("usr/file")).unwrap(), "x");
+        check("../outside", false);
+        check(outside.to_str().unwrap(), false);
+        check("nowhere", false);
     }
 
     #[test]
