@@ -23,7 +23,7 @@ KERNEL_MODULES = fs/overlayfs/overlay net/llc/llc net/802/stp net/bridge/bridge 
 TOOLS_BUILD = cc=gcc
 # What the examples and the guide use; the datacenter itself needs nothing.
 TOOLS_UP = busybox=busybox-static jq=jq curl=curl
-TOOLS_TEST = useradd=passwd ip=iproute2 nft=nftables conntrack=conntrack busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container dbus-daemon=dbus ps=procps tar=tar zip=zip bzip2=bzip2 xz=xz-utils zstd=zstd docker-registry=docker-registry skopeo=skopeo jq=jq git=git mke2fs=e2fsprogs mount=mount strace=strace
+TOOLS_TEST = useradd=passwd ip=iproute2 nft=nftables conntrack=conntrack busybox=busybox-static curl=curl setpriv=util-linux qemu-system-x86_64=qemu-system-x86 dpkg-deb=dpkg strip=binutils systemd-nspawn=systemd-container systemd-socket-activate=systemd dbus-daemon=dbus ps=procps tar=tar zip=zip bzip2=bzip2 xz=xz-utils zstd=zstd docker-registry=docker-registry skopeo=skopeo jq=jq git=git mke2fs=e2fsprogs mount=mount strace=strace
 # apt, dpkg and git are what mkpanda asks for sources.
 TOOLS_DIST = apt-get=apt dpkg-deb=dpkg git=git
 TOOLS_BENCH = wrk=wrk busybox=busybox-static docker-registry=docker-registry skopeo=skopeo umoci=umoci runc=runc crun=crun tar=tar xz=xz-utils

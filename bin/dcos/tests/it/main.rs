@@ -16,6 +16,7 @@ mod nodes;
 mod packaged;
 mod packages;
 mod pkgpanda;
+mod pkgpanda_api;
 mod plain;
 mod reasons;
 mod refusals;

@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use web_client::Url;
 
 use super::FetchError;
+use crate::repository::DOWNLOADS;
 
-/// The directory of part files, in that of the packages.
-const DOWNLOADS: &str = ".downloads";
 /// How long is waited for another process that downloads the same package.
 const WAIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);

@@ -187,6 +187,7 @@ impl Repository {
                 host::remove_tree(&path).map_err(Error::io("remove", &path))?;
             }
         }
+        self.sweep_downloads();
         let Ok(records) = std::fs::read_dir(self.dir.join(VERIFIED)) else { return Ok(()) };
         for record in records.flatten() {
             let id = record.file_name().to_str().and_then(|name| name.parse::<PackageId>().ok());
@@ -196,6 +197,17 @@ impl Repository {
             }
         }
         Ok(())
+    }
+
+    /// Downloads that nobody went on with. Only room is lost by one that stays.
+    fn sweep_downloads(&self) {
+        let Ok(parts) = std::fs::read_dir(self.dir.join(DOWNLOADS)) else { return };
+        for part in parts.flatten() {
+            let written = part.metadata().and_then(|meta| meta.modified()).ok();
+            if written.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > MAX_DOWNLOAD_AGE) {
+                let _ = std::fs::remove_file(part.path());
+            }
+        }
     }
 
     /// Keeps other writers away for as long as it is held. Waits ten seconds for one that is there.
@@ -302,6 +314,10 @@ impl Repository {
     }
 }
 
+/// The directory of tarballs on their way, in that of the packages.
+pub(crate) const DOWNLOADS: &str = ".downloads";
+/// How long a download that stopped is kept to be gone on with.
+const MAX_DOWNLOAD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The directory of records, in that of the packages.
 const VERIFIED: &str = ".verified";
 

@@ -313,12 +313,22 @@ fn leftovers_are_no_packages_and_go() {
     }
     fs::write(repository.dir().join("d--4"), "no directory").unwrap();
     fs::write(repository.dir().join(".verified/gone--1"), "").unwrap();
+    fs::create_dir(repository.dir().join(".downloads")).unwrap();
+    for (name, days) in [("old--1.tar.xz", 8), ("new--1.tar.xz", 6)] {
+        let part = fs::File::create(repository.dir().join(".downloads").join(name)).unwrap();
+        let written = std::time::SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        part.set_modified(written).unwrap();
+    }
     // Needs no pkginfo.json; `b--2` has none.
     assert_eq!(repository.list().unwrap(), [id("a--1"), id("b--2")]);
     assert!(matches!(repository.load(&id("b--2_tmp")), Err(Error::Missing(_))));
     repository.sweep().unwrap();
-    assert_eq!(names(repository.dir()), [".lock", ".verified", "a--1", "b--2", "c---3", "d--4", "nothing"]);
+    assert_eq!(
+        names(repository.dir()),
+        [".downloads", ".lock", ".verified", "a--1", "b--2", "c---3", "d--4", "nothing"]
+    );
     assert_eq!(names(&repository.dir().join(".verified")), [""; 0]);
+    assert_eq!(names(&repository.dir().join(".downloads")), ["new--1.tar.xz"]);
     // One that stands in the way of adding goes without being asked.
     fs::create_dir_all(repository.dir().join("e--5_tmp/bin/x")).unwrap();
     add(&repository, "e--5.tar.xz", &xz(&tar(&package()))).unwrap();
