@@ -256,6 +256,22 @@ fn a_file_that_changes_meanwhile_is_told() {
     assert_eq!(text(&error), "\"./file\" changed while it was read");
 }
 
+#[test]
+fn short_contents_are_compressed_alike_however_they_are_cut() {
+    let plain: Vec<u8> =
+        (0..(512u32 << 10) / 16).flat_map(|line| format!("{line:>15}\n").into_bytes()).collect();
+    assert_eq!(plain.len(), 512 << 10);
+    for length in [0, 1, 4095, 4097, plain.len() - 1, plain.len()] {
+        let packed = xz(&plain[..length], 1, plain.len());
+        assert!(packed == xz(&plain[..length], 3, 777), "{length}");
+        let mut back = Vec::new();
+        Compression::Xz.reader(&packed[..]).unwrap().read_to_end(&mut back).unwrap();
+        assert!(back == plain[..length], "{length}");
+    }
+    let longer = [&plain[..], b"x"].concat();
+    assert!(xz(&longer, 1, longer.len()) == xz(&longer, 2, 1000));
+}
+
 /// Bytes of two blocks, of which most repeat.
 fn several_blocks() -> Vec<u8> {
     (0..(10u32 << 20) / 64)
