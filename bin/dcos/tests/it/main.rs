@@ -11,6 +11,7 @@ mod guide;
 mod hosts;
 mod images;
 mod leftovers;
+mod mkpanda;
 mod networks;
 mod nodes;
 mod packaged;

@@ -134,3 +134,23 @@ fn a_package_is_built_from_what_was_built_last_or_all_it_requires_with_it() {
     scene.run("b", &[]).good();
     assert_eq!((scene.latest("a"), scene.latest("b")), (a, b));
 }
+
+#[test]
+fn packages_of_others_fill_in_what_is_missing() {
+    let Some(scene) = Scene::new() else { return };
+    scene.package("mine", r#""requires": ["theirs"]"#, NAME);
+    scene.package("both", "", NAME);
+    scene.package("../upstream/packages/theirs", "", NAME);
+    scene.package("../upstream/packages/both", "", "exit 1\n");
+    scene.write("treeinfo.json", "{}");
+    scene.write("upstream.json", r#"{"kind": "local", "rel_path": "../upstream"}"#);
+    scene.run("", &["tree"]).good();
+    let first = scene.latest("theirs");
+    assert!(scene.cache().join("upstream/checkout/packages/theirs/build").exists());
+    // What changes there is taken.
+    scene.package("../upstream/packages/theirs", "", &format!("{NAME}true\n"));
+    scene.run("", &["tree"]).good();
+    assert_ne!(scene.latest("theirs"), first);
+    scene.write("upstream.json", r#"{"kind": "local", "rel_path": "../nowhere"}"#);
+    scene.run("", &["tree"]).bad(&["ERROR: upstream.json", "nowhere"]);
+}
