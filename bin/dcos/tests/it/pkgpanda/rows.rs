@@ -241,7 +241,7 @@ fn pk08_packages_get_their_users_state_directories_and_sysctl_settings() {
         .info("group", json!("dcos_rows"))
         .info("sysctl", json!({"dcos-rows": {"vm.swappiness": 10}, "of-nobody": {"vm.dirty_ratio": 20}}))
         .unit("dcos-rows.service", "[Service]\nUser=dcos_rows_user\nRestart=always\nExecStart=/bin/sh -c 'id -nu > /var/lib/dcos/rows/user; exec sleep 86400'\n");
-    host.add(&[package.clone()]);
+    host.add(std::slice::from_ref(&package));
     let mut packages = sets::first();
     packages.push(package);
     assert_eq!(host.ask("PUT", "active/", Some(&json!(ids(&packages)))), (204, Value::Null));
