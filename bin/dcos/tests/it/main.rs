@@ -12,6 +12,7 @@ mod hosts;
 mod images;
 mod leftovers;
 mod mkpanda;
+mod names;
 mod networks;
 mod nodes;
 mod packaged;
