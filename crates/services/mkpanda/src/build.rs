@@ -67,6 +67,39 @@ impl Folders {
     }
 }
 
+/// The files of a package by which it is one.
+struct Texts {
+    info: String,
+    buildinfo: String,
+    sbom: String,
+}
+
+impl Texts {
+    fn of(planned: &Planned) -> Texts {
+        Texts {
+            info: mkpanda_core::pkginfo_json(&planned.info),
+            buildinfo: planned.inputs().buildinfo_full_json(&planned.id),
+            sbom: planned.sbom(),
+        }
+    }
+
+    /// Adds them to the result, the manifest with all others in it last.
+    fn write(&self, folders: &Folders, manifest: &mut Manifest) -> Result<(), BuildError> {
+        let write = |name: &str, text: &str| -> Result<(), BuildError> {
+            let path = folders.result.join(name);
+            fs::write(&path, text).map_err(|source| BuildError::file("write", &path, source))?;
+            result::set_time(&path).map_err(|source| BuildError::file("set the time of", &path, source))
+        };
+        for (name, text) in [(PKGINFO, &self.info), (BUILDINFO, &self.buildinfo), (SBOM, &self.sbom)] {
+            write(name, text)?;
+            manifest.files.insert(name.to_owned(), result::entry_of(text));
+        }
+        write(MANIFEST, &manifest.to_text())?;
+        let top = &folders.result;
+        result::set_time(top).map_err(|source| BuildError::file("set the time of", top, source))
+    }
+}
+
 impl Workshop<'_> {
     /// Builds a package in a container, from what it requires and from its sources.
     ///
@@ -100,9 +133,10 @@ impl Workshop<'_> {
         tell.phase("packing");
         let refused = |source| BuildError::Result { key: planned.key.clone(), source };
         let mut manifest = result::settle(&folders.result).map_err(refused)?;
-        self.describe(folders, planned, &mut manifest)?;
-        let outputs = self.outputs(folders, planned)?;
-        self.hand_on(folders, planned, &manifest)?;
+        let texts = Texts::of(planned);
+        texts.write(folders, &mut manifest)?;
+        let outputs = self.outputs(folders, planned, &texts.sbom)?;
+        self.hand_on(folders, planned, &manifest, &texts)?;
         Ok(Built { how: format!("{} is built", planned.id), outputs })
     }
 
@@ -166,51 +200,28 @@ impl Workshop<'_> {
         all
     }
 
-    /// Adds the files to the result by which it is a package.
-    fn describe(
-        &self,
-        folders: &Folders,
-        planned: &Planned,
-        manifest: &mut Manifest,
-    ) -> Result<(), BuildError> {
-        let write = |name: &str, text: &str| -> Result<(), BuildError> {
-            let path = folders.result.join(name);
-            fs::write(&path, text).map_err(|source| BuildError::file("write", &path, source))?;
-            result::set_time(&path).map_err(|source| BuildError::file("set the time of", &path, source))
-        };
-        let info = mkpanda_core::pkginfo_json(&planned.info);
-        let buildinfo = planned.inputs().buildinfo_full_json(&planned.id);
-        for (name, text) in [(PKGINFO, &info), (BUILDINFO, &buildinfo)] {
-            write(name, text)?;
-            manifest.files.insert(name.to_owned(), result::entry_of(text));
-        }
-        let sbom = planned.sbom();
-        write(SBOM, &sbom)?;
-        manifest.files.insert(SBOM.to_owned(), result::entry_of(&sbom));
-        write(MANIFEST, &manifest.to_text())?;
-        let top = &folders.result;
-        result::set_time(top).map_err(|source| BuildError::file("set the time of", top, source))
-    }
-
     /// What the cache gets of the package: the tarball first, what names it last.
-    fn outputs(&self, folders: &Folders, planned: &Planned) -> Result<Vec<Output>, BuildError> {
+    fn outputs(&self, folders: &Folders, planned: &Planned, sbom: &str) -> Result<Vec<Output>, BuildError> {
         let (id, key) = (&planned.id, &planned.key);
         let from = self.cache.fresh("tarball");
         pack::write(&folders.result, &from, self.cores)
             .map_err(|source| BuildError::Pack { what: key.to_string(), source })?;
-        let sbom = self.cache.fresh("sbom");
-        fs::copy(folders.result.join(SBOM), &sbom)
-            .map_err(|source| BuildError::file("write", &sbom, source))?;
         let latest = self.cache.latest(key.name.as_str(), key.variant.name());
         Ok(vec![
             Output { from, to: self.cache.tarball(id) },
-            Output { from: sbom, to: self.cache.sbom(id) },
+            self.cache.write(self.cache.sbom(id), sbom)?,
             self.cache.write(latest, id.as_str())?,
         ])
     }
 
     /// Gives the result to the packages that require it.
-    fn hand_on(&self, folders: &Folders, planned: &Planned, manifest: &Manifest) -> Result<(), BuildError> {
+    fn hand_on(
+        &self,
+        folders: &Folders,
+        planned: &Planned,
+        manifest: &Manifest,
+        texts: &Texts,
+    ) -> Result<(), BuildError> {
         let dir = match self.keep {
             // It stays where people look for it.
             true => self.kept(&planned.key, "result"),
@@ -221,8 +232,7 @@ impl Workshop<'_> {
                 dir
             }
         };
-        let buildinfo = planned.inputs().buildinfo_full_json(&planned.id);
-        let buildinfo = serde_json::from_str(&buildinfo).expect("it was just written as JSON");
+        let buildinfo = serde_json::from_str(&texts.buildinfo).expect("it was just written as JSON");
         let package = Package {
             info: planned.info.pkginfo(),
             contents: contents_of(manifest),

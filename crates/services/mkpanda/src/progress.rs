@@ -105,7 +105,7 @@ impl<W: Write> Progress<W> {
             lines += 1;
         }
         if self.done < self.total {
-            push_line(&mut text, &format!("{} of {} packages", self.done, self.total), width);
+            push_line(&mut text, &format!("{} of {} done", self.done, self.total), width);
             lines += 1;
         }
         self.print(&text);
@@ -163,8 +163,8 @@ mod tests {
     #[test]
     fn on_a_terminal_lines_change_and_stay_within_it() {
         let text = told(Some(17));
-        assert!(text.starts_with("  a: building (0\n0 of 2 packages"), "{text:?}");
-        assert!(text.contains("\x1b[3A\x1b[Ja: a--1 is built (0.3 s)\n  b: building (0\n1 of 2 packages"));
+        assert!(text.starts_with("  a: building (0\n0 of 2 done"), "{text:?}");
+        assert!(text.contains("\x1b[3A\x1b[Ja: a--1 is built (0.3 s)\n  b: building (0\n1 of 2 done"));
         assert!(text.ends_with("\x1b[2A\x1b[Jb: failed (1.0 s)\n"), "{text:?}");
     }
 }
