@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use api_pkgpanda::{BUILDINFO, MANIFEST, Manifest, PKGINFO};
-use containers::{Exit, Mount};
+use api_pkgpanda::{BUILDINFO, MANIFEST, Manifest, PKGINFO, PackageId};
+use containers::{Exit, Mount, RootFs};
 use mkpanda_core::PackageKey;
 use pkgpanda_core::Package;
 use tokio::runtime::Handle;
@@ -16,7 +16,7 @@ use crate::container::{Builders, Ended, Job};
 use crate::error::{BuildError, ScriptFailure};
 use crate::pack;
 use crate::plan::Planned;
-use crate::repository::{Repository, Unpacked, contents_of};
+use crate::repository::{Repository, Unpacked, contents_of, in_layer};
 use crate::result::{self, SBOM};
 use crate::schedule::{Built, Tell};
 
@@ -25,6 +25,9 @@ const TAIL_BYTES: u64 = 64 << 10;
 
 /// How many of a log's last lines are shown.
 const TAIL_LINES: usize = 20;
+
+/// So many layers leave one for the active root.
+const MOST_LAYERS: usize = RootFs::LAYERS_LIMIT - 1;
 
 /// Where builds have their packages.
 const PACKAGES: &str = "/opt/mesosphere/packages";
@@ -52,18 +55,20 @@ struct Folders {
     top: PathBuf,
     /// What it is made from.
     src: PathBuf,
-    /// What it is to make.
+    /// What it is to make, within a layer for builds that require it.
     result: PathBuf,
+    layer: PathBuf,
 }
 
 impl Folders {
-    fn make(cache: &Cache) -> Result<Folders, BuildError> {
+    fn make(cache: &Cache, id: &PackageId) -> Result<Folders, BuildError> {
         let top = cache.fresh("build");
-        let (src, result) = (top.join("src"), top.join("result"));
+        let (src, layer) = (top.join("src"), top.join("layer"));
+        let result = in_layer(&layer, id);
         for path in [&src, &result] {
             fs::create_dir_all(path).map_err(|source| BuildError::file("make", path, source))?;
         }
-        Ok(Folders { top, src, result })
+        Ok(Folders { top, src, result, layer })
     }
 }
 
@@ -106,7 +111,7 @@ impl Workshop<'_> {
     /// # Errors
     /// Why there is no such package now. Nothing of the attempt is left but its log.
     pub(crate) fn build(&self, planned: &Planned, tell: &Tell) -> Result<Built, BuildError> {
-        let folders = Folders::make(self.cache)?;
+        let folders = Folders::make(self.cache, &planned.id)?;
         let built = self.build_in(&folders, planned, tell);
         let kept = match self.keep {
             true => self.keep_folders(&folders, &planned.key),
@@ -160,12 +165,16 @@ impl Workshop<'_> {
         if let Some(extra) = planned.extra() {
             mounts.push(Mount::bind(extra, "/pkg/extra").read_only());
         }
-        if !planned.requires.is_empty() {
-            layers.push(self.repository.root(&planned.requires)?);
-        }
         for id in &planned.requires {
             let unpacked = self.repository.get(id)?;
-            mounts.push(Mount::bind(&unpacked.dir, format!("{PACKAGES}/{id}")).read_only());
+            // As layers they need no place that is made for them, and no mount each.
+            match &unpacked.layer {
+                Some(layer) if layers.len() < MOST_LAYERS => layers.push(layer.clone()),
+                _ => mounts.push(Mount::bind(&unpacked.dir, format!("{PACKAGES}/{id}")).read_only()),
+            }
+        }
+        if !planned.requires.is_empty() {
+            layers.push(self.repository.root(&planned.requires)?);
         }
         mounts.push(Mount::bind(&folders.result, &destination));
         Ok(Job {
@@ -222,14 +231,14 @@ impl Workshop<'_> {
         manifest: &Manifest,
         texts: &Texts,
     ) -> Result<(), BuildError> {
-        let dir = match self.keep {
+        let (dir, layer) = match self.keep {
             // It stays where people look for it.
-            true => self.kept(&planned.key, "result"),
+            true => (self.kept(&planned.key, "result"), None),
             false => {
-                let dir = self.cache.fresh("package");
-                fs::rename(&folders.result, &dir)
-                    .map_err(|source| BuildError::file("move", &folders.result, source))?;
-                dir
+                let layer = self.cache.fresh("package");
+                fs::rename(&folders.layer, &layer)
+                    .map_err(|source| BuildError::file("move", &folders.layer, source))?;
+                (in_layer(&layer, &planned.id), Some(layer))
             }
         };
         let buildinfo = serde_json::from_str(&texts.buildinfo).expect("it was just written as JSON");
@@ -239,7 +248,7 @@ impl Workshop<'_> {
             buildinfo: Some(buildinfo),
             ..Package::new(planned.id.clone())
         };
-        self.repository.put(Unpacked { dir, package });
+        self.repository.put(Unpacked { dir, layer, package });
         Ok(())
     }
 

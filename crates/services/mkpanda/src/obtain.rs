@@ -9,7 +9,7 @@ use crate::cache::Output;
 use crate::download::Remote;
 use crate::error::BuildError;
 use crate::plan::Planned;
-use crate::repository::{self, Unpacked};
+use crate::repository;
 use crate::result::SBOM;
 use crate::schedule::{Built, Tell};
 
@@ -45,9 +45,9 @@ impl Obtain<'_> {
         if !remote.fetch(id, &tarball, self.workshop.runtime)? {
             return Ok(None);
         }
-        let Unpacked { dir, package } = repository::unpack(&tarball, id, cache.fresh("package"))?;
+        let unpacked = repository::unpack(&tarball, id, cache.fresh("package"))?;
         let mut outputs = vec![Output { from: tarball, to: cache.tarball(id) }];
-        let within = dir.join(SBOM);
+        let within = unpacked.dir.join(SBOM);
         // Packages of the original have none.
         if within.exists() {
             let sbom = cache.fresh("sbom");
@@ -56,7 +56,7 @@ impl Obtain<'_> {
         }
         let latest = cache.latest(planned.key.name.as_str(), planned.key.variant.name());
         outputs.push(cache.write(latest, id.as_str())?);
-        self.workshop.repository.put(Unpacked { dir, package });
+        self.workshop.repository.put(unpacked);
         Ok(Some(Built { how: format!("{id} is downloaded"), outputs }))
     }
 }

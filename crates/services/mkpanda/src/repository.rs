@@ -79,6 +79,8 @@ fn failed<'a>(attempt: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -
 pub(crate) struct Unpacked {
     /// Where it is.
     pub(crate) dir: PathBuf,
+    /// The directory below which it is where builds look for it (`opt/mesosphere/packages/ID`), if it is.
+    pub(crate) layer: Option<PathBuf>,
     /// What activation sees of it.
     pub(crate) package: Package,
 }
@@ -116,8 +118,8 @@ impl<'a> Repository<'a> {
         if let Some(unpacked) = &*slot {
             return Ok(Arc::clone(unpacked));
         }
-        let dir = self.cache.fresh("package");
-        let unpacked = Arc::new(unpack(&self.cache.tarball(id), id, dir)?);
+        let layer = self.cache.fresh("package");
+        let unpacked = Arc::new(unpack(&self.cache.tarball(id), id, layer)?);
         Ok(Arc::clone(slot.insert(unpacked)))
     }
 }
@@ -139,17 +141,23 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Unpacks a tarball to `dir` and makes sure that it is the package `id`, whole.
-pub(crate) fn unpack(tarball: &Path, id: &PackageId, dir: PathBuf) -> Result<Unpacked, RepositoryError> {
+/// Where a package is in a layer of a build's root.
+pub(crate) fn in_layer(layer: &Path, id: &PackageId) -> PathBuf {
+    layer.join("opt/mesosphere/packages").join(id)
+}
+
+/// Unpacks a tarball into a new layer and makes sure that it is the package `id`, whole.
+pub(crate) fn unpack(tarball: &Path, id: &PackageId, layer: PathBuf) -> Result<Unpacked, RepositoryError> {
+    let dir = in_layer(&layer, id);
     let unreadable = |source| RepositoryError::Unpack { path: tarball.to_owned(), source };
     let file = File::open(tarball).map_err(failed("read", tarball))?;
-    fs::create_dir(&dir).map_err(failed("make", &dir))?;
+    fs::create_dir_all(&dir).map_err(failed("make", &dir))?;
     let options =
         Options { limits: LIMITS, ownership: Ownership::Keep, whiteouts: Whiteouts::Plain, devices: false };
     let reader = Compression::detect(file).and_then(|detected| detected.reader()).map_err(unreadable)?;
     archive::unpack_tar(reader, &dir, &options).map_err(unreadable)?;
     let package = read(tarball, id, &dir)?;
-    Ok(Unpacked { dir, package })
+    Ok(Unpacked { dir, layer: Some(layer), package })
 }
 
 /// Reads what a package says about itself, and checks it against its manifest.
