@@ -116,7 +116,7 @@ pub(crate) fn complete(
                 flags.push((!is_alias, argument));
                 settings.said.push((flag, variable.to_owned()));
             }
-            None if source.is_usual(&name, &value) => {}
+            None if is_common(variable) || source.is_usual(&name, &value) => {}
             None => settings.ignored.push(variable.to_owned()),
         }
     }
@@ -141,6 +141,11 @@ impl Source {
         let usual = self.usual.iter().find(|(name, _)| *name == flag);
         usual.is_some_and(|(_, values)| values.iter().any(|usual| *usual == value))
     }
+}
+
+/// Whether a variable means a flag of components in general: others have it in their environment, too.
+fn is_common(variable: &str) -> bool {
+    COMMON.iter().any(|(name, ..)| *name == variable)
 }
 
 /// The long name of the command's flag with that name, and whether that is another name of it. Variables
@@ -212,6 +217,8 @@ mod tests {
         let expected = "dcos marathon-server --token-file=/token --token-file=/run/token --ip_discovery_command=echo 10.0.0.1";
         assert_eq!(arguments, expected);
         assert_eq!(settings.ignored, ["MARATHON_ZK"]);
+        let (arguments, settings) = completed("dcos pkgpanda-api", &environment);
+        assert_eq!((arguments.as_str(), settings.ignored.len()), ("dcos pkgpanda-api", 0));
     }
 
     #[test]
