@@ -141,12 +141,11 @@ fn environment(value: &Value) -> Result<BTreeMap<String, String>, PkgInfoProblem
     let mut environment = BTreeMap::new();
     for (name, value) in object("environment", value)? {
         let field = format!("environment.{name}");
-        let broken = |c: char| c == '=' || c.is_control() || c.is_whitespace();
-        if name.is_empty() || name.contains(broken) {
+        if !is_variable(name) {
             return Err(wrong(
                 "environment",
                 &json!(name),
-                "names without `=`, spaces and control characters",
+                "names of letters, digits and _ (no digit first)",
             ));
         }
         let text = match value {
@@ -158,9 +157,37 @@ fn environment(value: &Value) -> Result<BTreeMap<String, String>, PkgInfoProblem
         if text.contains(['\n', '\r', '\0']) {
             return Err(wrong(&field, value, "a text of one line"));
         }
+        if !ends_with_its_line(&text) {
+            return Err(wrong(&field, value, "a text with all quotes closed and no \\ at its end"));
+        }
         environment.insert(name.clone(), text);
     }
     Ok(environment)
+}
+
+/// Whether shells take this for the name of a variable.
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+}
+
+/// Whether a shell that reads `NAME=text` is done with it where the line ends. Values stand in the file as they
+/// are: with an open quote, or a `\` at the end, the next lines would be part of it.
+fn ends_with_its_line(text: &str) -> bool {
+    let mut quote = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (None | Some('"'), '\\') => {
+                let Some(_) = characters.next() else { return false };
+            }
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    quote.is_none()
 }
 
 fn sysctl(value: &Value) -> Result<BTreeMap<String, BTreeMap<String, Value>>, PkgInfoProblem> {
@@ -230,6 +257,41 @@ mod tests {
     }
 
     #[test]
+    fn values_that_end_with_their_lines() {
+        for (text, expected) in [
+            ("", true),
+            ("-Xmx1g -Da='b c' -De=\"f g\"", true),
+            ("\"it's\" '\"'", true),
+            (r"it\'s", true),
+            (r"'\'", true),
+            (r#""\"""#, true),
+            (r"a\\", true),
+            (r"a\", false),
+            ("it's", false),
+            (r#""a"#, false),
+            (r#""a\""#, false),
+            (r"'a\'b'", false),
+        ] {
+            assert_eq!(ends_with_its_line(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn variables_have_names_that_shells_take() {
+        for (name, expected) in [
+            ("A", true),
+            ("_a1", true),
+            ("", false),
+            ("1A", false),
+            ("A-B", false),
+            ("A;B", false),
+            ("ä", false),
+        ] {
+            assert_eq!(is_variable(name), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn bad_ones() {
         for (text, expected) in [
             ("", "pkginfo.json is not JSON: EOF while parsing a value at line 1 column 0"),
@@ -242,7 +304,11 @@ mod tests {
             ),
             (
                 r#"{"environment":{"A=B":"x"}}"#,
-                r#"pkginfo.json: environment is "A=B", allowed is names without `=`, spaces and control characters"#,
+                r#"pkginfo.json: environment is "A=B", allowed is names of letters, digits and _ (no digit first)"#,
+            ),
+            (
+                r#"{"environment":{"A":"it's"}}"#,
+                r#"pkginfo.json: environment.A is "it's", allowed is a text with all quotes closed and no \ at its end"#,
             ),
             (r#"{"requires":"a"}"#, r#"pkginfo.json: requires is "a", allowed is a list"#),
             (
