@@ -6,11 +6,13 @@ use std::path::Path;
 
 use api_pkgpanda::Role;
 
-use crate::files::failed;
+use crate::files::{FileError, failed};
 use crate::{Config, Error};
 
 /// The directory of links to active packages, below the root.
 const ACTIVE: &str = "active";
+/// How often it is read again because the active set changed while it was read.
+const ATTEMPTS: u32 = 100;
 
 /// Ids of the active packages, sorted: the names that the links in `active` lead to. They are not checked, so
 /// that a broken root can be looked at.
@@ -19,14 +21,25 @@ const ACTIVE: &str = "active";
 /// [`Error::NotInstalled`] or [`Error::Broken`] if there is no `active`.
 pub fn active(config: &Config) -> Result<Vec<String>, Error> {
     let active = config.root.join(ACTIVE);
-    let entries = match fs::read_dir(&active) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_active(&config.root)),
-        Err(error) => return Err(failed("list", &active)(error).into()),
-    };
+    for _ in 0..ATTEMPTS {
+        let generation = match fs::canonicalize(&active) {
+            Ok(generation) => generation,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_active(&config.root)),
+            Err(error) => return Err(failed("list", &active)(error).into()),
+        };
+        let ids = ids_in(&generation);
+        // Another generation may have become active meanwhile, and this one be gone.
+        if fs::canonicalize(&active).is_ok_and(|now| now == generation) {
+            return Ok(ids?);
+        }
+    }
+    Err(failed("list", &active)(io::Error::other("it changes all the time")).into())
+}
+
+fn ids_in(active: &Path) -> Result<Vec<String>, FileError> {
     let mut ids = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed("list", &active))?.path();
+    for entry in fs::read_dir(active).map_err(failed("list", active))? {
+        let path = entry.map_err(failed("list", active))?.path();
         let package = fs::canonicalize(&path).or_else(|_| fs::read_link(&path)).unwrap_or(path);
         ids.extend(package.file_name().map(|id| id.to_string_lossy().into_owned()));
     }
@@ -89,6 +102,37 @@ mod tests {
         symlink(dir.path().join("packages/b--2"), config.root.join("active/b")).unwrap();
         symlink("../nowhere/a--1", config.root.join("active/a")).unwrap();
         assert_eq!(active(&config).unwrap(), ["a--1", "b--2"]);
+    }
+
+    #[test]
+    fn a_change_of_the_active_set_is_seen_as_a_whole() {
+        let (_dir, config) = scene();
+        let root = config.root.clone();
+        let sets = [["a--1", "b--1", "c--1"], ["b--2", "c--2", "d--2"]];
+        for (number, set) in sets.iter().enumerate() {
+            let active = root.join(format!("generations/{number}/active"));
+            fs::create_dir_all(&active).unwrap();
+            for id in set {
+                fs::create_dir_all(root.join("packages").join(id)).unwrap();
+                symlink(root.join("packages").join(id), active.join(&id[..1])).unwrap();
+            }
+        }
+        symlink("generations/0", root.join("current")).unwrap();
+        symlink("current/active", root.join("active")).unwrap();
+        let flips = std::thread::spawn(move || {
+            for flip in 0..20_000 {
+                symlink(format!("generations/{}", flip % 2), root.join("next")).unwrap();
+                fs::rename(root.join("next"), root.join("current")).unwrap();
+            }
+        });
+        while !flips.is_finished() {
+            // Nobody changes sets that often: that it gave up is fine.
+            if let Ok(ids) = active(&config) {
+                assert!(sets.iter().any(|set| ids == set), "{ids:?}");
+            }
+        }
+        flips.join().unwrap();
+        assert_eq!(active(&config).unwrap(), sets[1]);
     }
 
     #[test]
