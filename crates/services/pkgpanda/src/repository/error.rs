@@ -153,7 +153,7 @@ impl Error {
             | Error::Manifest { .. }
             | Error::Contents { .. }
             | Error::Damaged { .. } => "Package Error: ",
-            Error::Active(_) => "Validation Error: ",
+            Error::Active(_) | Error::FileName { .. } => "Validation Error: ",
             _ => "ERROR: ",
         }
     }

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use api_pkgpanda::{BUILDINFO, Contents, Kind, MANIFEST, Manifest, PKGINFO, PackageId, PkgInfo};
 use host::{FileLock, LockError};
 use pkgpanda_core::Package;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 pub use add::Added;
 pub use contents::{ContentsError, EntryKind};
@@ -245,7 +247,7 @@ impl Repository {
         }
         let path = self.path(id);
         contents::open(&path).map_err(|errno| match errno {
-            rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => Error::Missing(id.clone()),
+            Errno::NOENT | Errno::NOTDIR => Error::Missing(id.clone()),
             errno => Error::io("open", path)(errno.into()),
         })
     }
@@ -345,15 +347,23 @@ fn of_contents(id: &PackageId) -> impl FnOnce(ContentsError) -> Error + use<'_> 
 /// A file that is read as a whole; none if there is none.
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     use std::io::Read;
-    let mut file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(Error::io("read", path))?,
+    let refused = |why: String| Error::io("read", path)(io::Error::other(why));
+    // Of a package that nobody knows yet: a link may lead to what has no end.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err(refused("it is a link, and has to be a file".to_owned())),
+        file => std::fs::File::from(file.map_err(|errno| Error::io("read", path)(errno.into()))?),
     };
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    let meta = file.metadata().map_err(Error::io("read", path))?;
+    if !meta.is_file() {
+        return Err(refused("it is no file".to_owned()));
+    }
+    let length = meta.len();
     if length > MAX_JSON {
-        return Err(Error::io("read", path)(io::Error::other(format!("it has {length} bytes"))));
+        return Err(refused(format!("it has {length} bytes, allowed are {MAX_JSON}")));
     }
     let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.read_to_end(&mut text).map_err(Error::io("read", path))?;
+    file.take(MAX_JSON).read_to_end(&mut text).map_err(Error::io("read", path))?;
     Ok(Some(text))
 }

@@ -109,6 +109,20 @@ fn a_tarball_becomes_a_package_once() {
 }
 
 #[test]
+fn what_a_package_says_of_itself_is_no_link_to_what_has_no_end() {
+    let (_dir, repository) = scene();
+    for name in ["./pkginfo.json", "./buildinfo.full.json", "./pkgpanda.manifest.json"] {
+        let mut items = package();
+        items.retain(|item| item.name != name);
+        items.push(link(name, b'2', "/dev/zero"));
+        let error = add(&repository, "a--1.tar.xz", &xz(&tar(&items))).unwrap_err();
+        let error = base::with_causes(&error);
+        assert!(error.contains("it is a link, and has to be a file"), "{error}");
+    }
+    assert_eq!(repository.list().unwrap(), []);
+}
+
+#[test]
 fn every_bad_tarball_has_its_error_and_leaves_nothing() {
     let good = xz(&tar(&package()));
     let cut = |length: usize| good[..length].to_vec();
