@@ -36,7 +36,12 @@ impl Locked<'_> {
         }
         // A state that cannot be read is no reason to keep a host from changing.
         let state = |from| self.root.state(from).unwrap_or_default();
-        let last_good = from.map(|from| state(from).next_last_good(from));
+        let last_good = from.and_then(|from| {
+            let state = state(from);
+            let candidates = [Some(state.next_last_good(from)), state.last_good];
+            // One that cannot be read can never be returned to.
+            candidates.into_iter().flatten().find(|number| self.root.generation(*number).is_ok())
+        });
         let to = self.root.generations()?.last().copied().max(from).unwrap_or(0) + 1;
         let Checked { build, before, after } = self.check(plan)?;
         let journal = Journal {

@@ -7,12 +7,12 @@ use std::path::Path;
 use activation::{Host, Root, RootLayout};
 use api_pkgpanda::step::LOCK;
 use api_pkgpanda::{PackageId, Role};
-use pkgpanda_core::{HostLayout, Layout, Package, Set, plan, plan_takeover, same_unit_directory};
+use pkgpanda_core::{HostLayout, Layout, Package, Plan, Set, plan, plan_takeover, same_unit_directory};
 use systemd::SystemState;
 
 use crate::repository::Repository;
 use crate::session::{self, Session};
-use crate::{Config, Error, check, files, install};
+use crate::{Config, Error, check, files, install, machine};
 
 /// What is done after an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +146,8 @@ pub(crate) fn checks(config: &Config, err: &mut dyn Write) -> Result<Vec<check::
 fn back(session: &mut Session<'_>) -> Result<Vec<String>, Error> {
     let root = session.locked.root();
     let good = root.last_good()?.ok_or(Error::NothingToRollBackTo)?;
-    if root.current()?.is_some_and(|current| current.set == good.set) {
+    // One that cannot be read is one to get away from.
+    if root.current().is_ok_and(|current| current.is_some_and(|current| current.set == good.set)) {
         return Err(Error::NothingToRollBackTo);
     }
     let ids: Vec<String> = good.set.ids().into_iter().map(str::to_owned).collect();
@@ -170,13 +171,35 @@ fn apply(session: &mut Session<'_>, packages: &[Package], roles: &[Role]) -> Res
     }
     systemd_is_there(session.config)?;
     take_over(session, roles, &layout)?;
-    let current = session.locked.root().current()?.map(|current| current.set);
+    // What the original left half done is known to nobody.
+    let is_broken = session.locked.root().layout()? == RootLayout::OriginalBroken;
+    let (current, is_lost) = match session.locked.root().current() {
+        Err(error @ activation::Error::Damaged { .. }) => {
+            session.say(format_args!(
+                "WARNING: {}: all units are stopped, and links that are not of the new set are searched for",
+                base::with_causes(&error)
+            ));
+            (None, true)
+        }
+        current => (current?.map(|current| current.set), is_broken),
+    };
     if let Some(current) = &current {
         same_unit_directory(current, &layout)
             .map_err(|(recorded, asked)| Error::OtherUnits { recorded, asked })?;
     }
-    let plan = plan(current.as_ref(), &set);
-    session.locked.activate(&plan, &mut session.machine)?;
+    let mut plan = plan(current.as_ref(), &set);
+    if is_lost {
+        if is_broken {
+            plan = Plan { units: plan.units, ..plan_takeover(&set) };
+        }
+        plan.units.stop = machine::linked_units(session.config)?;
+        plan.units.reload = true;
+    }
+    let activated = session.locked.activate(&plan, &mut session.machine);
+    if is_lost && matches!(activated, Ok(_) | Err(activation::Error::Start { .. })) {
+        session.locked.repair(&mut session.machine)?;
+    }
+    activated?;
     if plan.units.start.is_empty() {
         // No unit is concerned, but those that do not run have to.
         let all: Vec<String> = set.active.units.into_keys().collect();

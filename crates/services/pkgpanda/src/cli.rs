@@ -136,6 +136,7 @@ fn list(ids: &[PackageId], out: &mut dyn Write) -> io::Result<()> {
 
 fn checks(list: bool, config: &Config, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Error> {
     session::settle(config, err)?;
+    let checked = session::generation(config);
     let checks = activate::checks(config, err)?;
     if list {
         check::print(&checks, out)?;
@@ -143,7 +144,7 @@ fn checks(list: bool, config: &Config, out: &mut dyn Write, err: &mut dyn Write)
     }
     let passed = check::run(&checks, out, err)?;
     if passed {
-        session::prove(config);
+        session::prove(config, checked);
     }
     Ok(u8::from(!passed))
 }

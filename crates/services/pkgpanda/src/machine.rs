@@ -1,5 +1,6 @@
 //! The host around the root, as an activation changes it: users and units.
 
+use std::io;
 use std::path::PathBuf;
 
 use activation::{Host, HostError};
@@ -8,7 +9,8 @@ use host::Group;
 use pkgpanda_core::units::{DCOS_TARGET, dcos_target};
 use systemd::SystemdError;
 
-use crate::{Config, files};
+use crate::files::{self, failed};
+use crate::{Config, Error};
 
 /// The file below the configuration that says: never make users.
 const MANUAL_USERS: &str = "manual_host_users";
@@ -16,6 +18,8 @@ const MANUAL_USERS: &str = "manual_host_users";
 /// The host of a configuration.
 pub(crate) struct Machine<'a> {
     config: &'a Config,
+    /// Units that were told to stop and not waited for: some may not have begun to.
+    stopping: Vec<String>,
 }
 
 /// Why an account cannot be had.
@@ -33,7 +37,7 @@ enum AccountProblem {
 
 impl Machine<'_> {
     pub(crate) fn new(config: &Config) -> Machine<'_> {
-        Machine { config }
+        Machine { config, stopping: Vec::new() }
     }
 
     /// What keeps these accounts from being had, all of it; nothing is changed.
@@ -88,6 +92,9 @@ impl Host for Machine<'_> {
             systemd.stop(&names(units), how.blocking())?;
             // That one had failed is of no interest any more, and would keep the host from being well.
             systemd.reset_failed(&names(units))?;
+            if !how.block {
+                self.stopping.extend_from_slice(units);
+            }
         }
         Ok(())
     }
@@ -111,12 +118,17 @@ impl Host for Machine<'_> {
             systemd.daemon_reload()?;
         }
         systemd.enable(DCOS_TARGET)?;
+        // A start would cancel a stop that still waits for that of another unit, and the former program run on.
+        let again: Vec<String> = std::mem::take(&mut self.stopping);
+        let (again, units): (Vec<String>, Vec<String>) =
+            units.iter().cloned().partition(|unit| again.contains(unit));
+        systemd.restart(&names(&again), how.blocking())?;
         // A target that runs already starts what it wants, too, but is not waited for.
-        let wanted: Vec<&str> = std::iter::once(DCOS_TARGET).chain(names(units)).collect();
+        let wanted: Vec<&str> = std::iter::once(DCOS_TARGET).chain(names(&units)).collect();
         let started = systemd.start(&wanted, how.blocking());
         if how.block {
             // A service of the simple type has started before it fails, and of several it is told which.
-            let failures = systemd.failures(&names(units))?;
+            let failures = systemd.failures(&names(&units))?;
             if !failures.is_empty() {
                 return Err(
                     SystemdError::Failed { attempted: format!("start {DCOS_TARGET}"), failures }.into()
@@ -125,6 +137,23 @@ impl Host for Machine<'_> {
         }
         Ok(started?)
     }
+}
+
+/// All units that DC/OS wants, by their links (pkgpanda: Systemd.stop_all).
+pub(crate) fn linked_units(config: &Config) -> Result<Vec<String>, Error> {
+    let wants = config.wants_dir();
+    let entries = match std::fs::read_dir(&wants) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed("list", &wants))?,
+    };
+    let mut units = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("list", &wants))?;
+        if !entry.path().is_dir() {
+            units.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(units)
 }
 
 fn names(units: &[String]) -> Vec<&str> {

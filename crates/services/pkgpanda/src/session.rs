@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use activation::{Locked, Recovery, Root};
+use api_pkgpanda::step::LOCK;
 
 use crate::machine::Machine;
 use crate::{Config, Error};
@@ -69,6 +70,8 @@ pub(crate) fn settle(config: &Config, err: &mut dyn Write) -> Result<(), Error> 
     }
     let locked = match root.lock(Duration::ZERO, |_| {}) {
         Err(activation::Error::Busy { .. }) => return Ok(()),
+        // Who may not take the lock is not told by it that another has it.
+        Err(_) if host::lock_owner(&config.root.join(LOCK)).is_some() => return Ok(()),
         Err(source) => return Err(Error::Interrupted { root: config.root.clone(), source }),
         Ok(locked) => locked,
     };
@@ -99,12 +102,21 @@ fn recover(session: &mut Session<'_>) -> Result<Recovery, Error> {
     Ok(recovery)
 }
 
-/// Takes note that the active set has passed its checks. Where that cannot be, because this process may not
-/// write, or another changes the set just now, the next check does it.
-pub(crate) fn prove(config: &Config) {
+/// The number of the active generation, as far as it can be read.
+pub(crate) fn generation(config: &Config) -> Option<u64> {
+    Root::open(&config.root).ok()?.current_number().ok()?
+}
+
+/// Takes note that this generation has passed its checks, if it still is the active one: checks take their time.
+/// Where that cannot be, because this process may not write, or another changes the set just now, the next check
+/// does it.
+pub(crate) fn prove(config: &Config, checked: Option<u64>) {
     let Ok(root) = Root::open(&config.root) else { return };
     let is_proven = root.current().is_ok_and(|current| current.is_none_or(|current| current.state.proven));
-    if !is_proven && let Ok(mut locked) = root.lock(Duration::ZERO, |_| {}) {
+    if !is_proven
+        && let Ok(mut locked) = root.lock(Duration::ZERO, |_| {})
+        && root.current_number().is_ok_and(|now| now == checked)
+    {
         let _ = locked.set_proven(true);
     }
 }

@@ -8,8 +8,8 @@ use api_pkgpanda::step::{CURRENT, GENERATIONS, JOURNAL, LOCK, MADE};
 use pkgpanda_core::units::{DCOS_DOWNLOAD, DCOS_SETUP, DCOS_TARGET};
 use systemd::Block;
 
-use crate::files::{self, failed};
-use crate::machine::Machine;
+use crate::files;
+use crate::machine::{self, Machine};
 use crate::session::{self, Session};
 use crate::{Config, Error, activate, config};
 
@@ -53,7 +53,7 @@ pub(crate) fn uninstall(config: &Config, out: &mut dyn Write, err: &mut dyn Writ
     let units: Vec<&str> = units.iter().map(String::as_str).collect();
     let mut removal = pkgpanda_core::uninstall(active.as_ref(), &layout, &units);
     if active.is_none() {
-        removal.stop = linked_units(config)?;
+        removal.stop = machine::linked_units(config)?;
     }
     no_longer_with_the_machine(config)?;
     session.locked.uninstall(&removal, &mut session.machine)?;
@@ -74,23 +74,6 @@ fn refuse_foreign(config: &Config) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::UninstallForeign { root: config.root.clone() }),
     }
-}
-
-/// All units that DC/OS wants, by their links (pkgpanda: Systemd.stop_all).
-fn linked_units(config: &Config) -> Result<Vec<String>, Error> {
-    let wants = config.wants_dir();
-    let entries = match std::fs::read_dir(&wants) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed("list", &wants))?,
-    };
-    let mut units = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed("list", &wants))?;
-        if !entry.path().is_dir() {
-            units.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    Ok(units)
 }
 
 /// The unit files that no package brings, with the links by which they start with the machine.

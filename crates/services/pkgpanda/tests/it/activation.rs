@@ -66,6 +66,57 @@ fn roll_back_and_forth() {
 }
 
 #[test]
+fn a_check_proves_the_set_that_it_checked_and_no_other() {
+    let scene = Scene::new();
+    scene.packages();
+    let (begun, go) = (scene.path("begun"), scene.path("go"));
+    let check =
+        format!("#!/bin/sh\n: >{}\nwhile [ ! -e {} ]; do sleep 0.02; done\n", begun.display(), go.display());
+    scene.package("slow--1", &json!({}), &[("check/slow", &check)]);
+    scene.run(&["activate", "config--a"]).prints("");
+    scene.run(&["check"]).prints("");
+    scene.run(&["activate", "slow--1"]).prints("");
+    std::thread::scope(|scope| {
+        let check = scope.spawn(|| scene.run(&["check"]));
+        while !begun.exists() && !check.is_finished() {
+            std::thread::yield_now();
+        }
+        scene.run(&["activate", "config--b"]).prints("");
+        fs::write(&go, "").unwrap();
+        check.join().unwrap().prints("");
+    });
+    scene.run(&["activate", "lib--1"]).prints("");
+    scene.run(&["rollback"]).tells(&["Active again: config--a\n"]);
+}
+
+#[test]
+fn a_set_that_cannot_be_read_any_more_is_left_for_another() {
+    let scene = Scene::new();
+    scene.packages();
+    scene.run(&["activate", "config--a"]).prints("");
+    scene.run(&["check"]).prints("");
+    let damage = |generation: u32| scene.file(format!("root/generations/{generation}/set.json"), "{");
+    let warned = |words: &[&str], generation: u32| {
+        let ran = scene.run(words);
+        assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{ran:?}");
+        ran.tells(&["WARNING: ", &format!("generations/{generation}/set.json cannot be used")]);
+    };
+    scene.run(&["activate", "mesos--1", "lib--1"]).prints("");
+    damage(2);
+    scene.run(&["active"]).prints("lib--1\nmesos--1\n");
+    warned(&["rollback"], 2);
+    scene.run(&["active"]).prints("config--a\n");
+    assert!(!scene.root("bin/mesos").is_symlink() && !scene.root("dcos-mesos-master.service").is_symlink());
+    scene.run(&["activate", "mesos--1", "lib--1"]).prints("");
+    damage(4);
+    warned(&["swap", "mesos--2"], 4);
+    scene.run(&["active"]).prints("lib--1\nmesos--2\n");
+    assert!(scene.root("bin/only-2").exists() && !scene.root("bin/only-1").is_symlink());
+    // What is gone back to can be read.
+    scene.run(&["rollback"]).tells(&["Active again: config--a\n"]);
+}
+
+#[test]
 fn failed_checks_bring_the_last_good_set_back_if_asked_to() {
     let scene = Scene::new();
     scene.packages();
@@ -195,6 +246,29 @@ fn a_root_of_the_original_is_taken_over() {
     assert!(fs::read_to_string(scene.root("environment")).unwrap().contains("MESOS=2"));
     assert!(!scene.root("lib.old").exists());
     scene.run(&["rollback"]).tells(&["Active again: lib--1 mesos--1"]);
+}
+
+#[test]
+fn what_the_original_left_half_done_is_taken_over_by_what_is_asked_for() {
+    let scene = Scene::new();
+    scene.packages();
+    let packages = scene.path("repository");
+    std::os::unix::fs::symlink(&packages, scene.root("packages")).unwrap();
+    for name in ["active.old", "bin", "bin.new", "etc", "dcos.target.wants"] {
+        fs::create_dir(scene.root(name)).unwrap();
+    }
+    std::os::unix::fs::symlink(packages.join("lib--1"), scene.root("active.old/lib")).unwrap();
+    std::os::unix::fs::symlink(scene.root("packages/mesos--1/bin/mesos"), scene.root("bin/mesos")).unwrap();
+    scene.file("root/environment", "old\n");
+    scene.file("root/etc/dcos-service-configuration.json", "{}");
+    scene.run(&["active"]).fails(&["Broken past deploy.", "or run `pkgpanda activate`"]);
+    let ran = scene.run(&["activate", "lib--1"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{ran:?}");
+    scene.run(&["active"]).prints("lib--1\n");
+    assert!(scene.root("environment").is_symlink() && scene.root("lib/libx.so").exists());
+    for gone in ["active.old", "bin.new", "bin/mesos"] {
+        assert!(!scene.root(gone).is_symlink() && !scene.root(gone).exists(), "{gone}");
+    }
 }
 
 #[test]

@@ -122,12 +122,32 @@ fn units_that_are_concerned_stop_and_start() {
         asked(&scene),
         ["enable --no-reload --quiet dcos.target", &format!("start --no-block dcos.target {UNIT}")]
     );
+    // A stop that is not waited for may not have begun: it must not be cancelled by the start.
+    run(&["swap", "mesos--1", "--no-block-systemd"]).prints("");
+    let all = asked(&scene);
+    assert_eq!(all[0], format!("stop --no-block {UNIT}"));
+    let last = [format!("restart --no-block {UNIT}"), "start --no-block dcos.target".to_owned()];
+    assert!(all.ends_with(&last), "{all:?}");
     // By its links alone.
     fs::remove_file(scene.root("current")).unwrap();
     assert_eq!(run(&["uninstall"]).code, 0);
     let all = asked(&scene);
     assert_eq!(all[0], "disable --no-reload --quiet dcos.target");
     assert!(all.contains(&format!("stop {UNIT}")) && all.contains(&"daemon-reload".to_owned()), "{all:?}");
+}
+
+#[test]
+fn units_of_a_set_that_is_not_known_any_more_stop() {
+    let scene = with_systemd();
+    let run = |words: &[&str]| scene.run_plain(&[words, &["--rooted-systemd"]].concat());
+    run(&["activate", "lib--1", "mesos--1"]).prints("");
+    scene.file("root/generations/1/set.json", "{");
+    asked(&scene);
+    let ran = run(&["activate", "lib--1"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{ran:?}");
+    let all = asked(&scene);
+    assert!(all.contains(&format!("stop {UNIT}")) && all.contains(&"daemon-reload".to_owned()), "{all:?}");
+    assert!(!scene.root(UNIT).is_symlink());
 }
 
 #[test]
@@ -243,12 +263,21 @@ fn others_than_root_are_told_to_be_root() {
     for directory in ["", "root", "conf", "repository"] {
         fs::set_permissions(scene.path(directory), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let exe = std::env::current_exe().unwrap();
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=4321", "--regid=4321", "--clear-groups"]).arg(exe);
-    command.args(["--exact", "crash::as_a_process", "--nocapture"]);
-    command.env("PKGPANDA_TEST_WORDS", "active").env("PKGPANDA_TEST_SCENE", scene.path(""));
-    let ended = command.output().unwrap();
+    let active = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=4321", "--regid=4321", "--clear-groups"]);
+        command.arg(std::env::current_exe().unwrap());
+        command.args(["--exact", "crash::as_a_process", "--nocapture"]);
+        command.env("PKGPANDA_TEST_WORDS", "active").env("PKGPANDA_TEST_SCENE", scene.path(""));
+        command.output().unwrap()
+    };
+    // It is under way, and not interrupted.
+    let held = ::host::FileLock::take(&scene.root("pkgpanda.lock")).unwrap();
+    let ended = active();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    drop(held);
+    let ended = active();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(said.contains("was interrupted: run `pkgpanda active` as root"), "{said}");
     let ran = scene.run(&["active"]);
