@@ -12,6 +12,9 @@ use crate::identity::Inputs;
 use crate::source::{Download, Source, SourceId};
 use crate::variant::Variant;
 
+/// The most files that a bill lists: some ten megabytes. Of a package with more it lists none, and says so.
+const MAX_FILES: usize = 50_000;
+
 /// A file of a package.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FileSum {
@@ -45,6 +48,8 @@ pub struct PackageBill<'a> {
     pub inputs: Inputs<'a>,
     /// Its files; none of them if they are not known.
     pub files: &'a [FileSum],
+    /// Files of the package that are not among `files`, as they tell of these: the bill itself, for one.
+    pub left_out: &'a [&'a str],
     /// What its build image is made of.
     pub tools: &'a [DebianPackage],
     /// When, in seconds since the epoch: that of the inputs, not of the clock, or no two bills are equal.
@@ -62,16 +67,24 @@ pub struct Component<'a> {
     pub sha256: Option<&'a str>,
 }
 
-/// The text of a package's bill: the package with its files, its sources, the packages it requires, and the build
-/// image's packages.
+/// The text of a package's bill: the package with its files (unless there are more than 50,000), its sources, the
+/// packages it requires, and the build image's packages.
 #[must_use]
 pub fn package_sbom(bill: &PackageBill<'_>) -> String {
     let mut document = Document::new(bill.id.as_str(), bill.created);
     let mut package = described(bill.id, &bill.inputs);
-    if !bill.files.is_empty() {
+    let is_listed = !bill.files.is_empty() && bill.files.len() <= MAX_FILES;
+    if is_listed {
+        let left_out: Vec<String> = bill.left_out.iter().map(|path| format!("./{path}")).collect();
         package["filesAnalyzed"] = true.into();
-        package["packageVerificationCode"] =
-            json!({"packageVerificationCodeValue": verification_code(bill.files)});
+        package["packageVerificationCode"] = json!({
+            "packageVerificationCodeExcludedFiles": left_out,
+            "packageVerificationCodeValue": verification_code(bill.files),
+        });
+    } else if !bill.files.is_empty() {
+        let many = format!("its {} files are too many to be listed here", bill.files.len());
+        let comment = package["comment"].as_str().map(|comment| format!("{comment}; {many}"));
+        package["comment"] = comment.unwrap_or(many).into();
     }
     let id = document.package("Package", bill.id.as_str(), package);
     document.describes(&id);
@@ -90,7 +103,7 @@ pub fn package_sbom(bill: &PackageBill<'_>) -> String {
         let tool = document.package("BuildTool", &format!("{}-{}", tool.package, tool.architecture), package);
         document.relate(&tool, "BUILD_TOOL_OF", &id);
     }
-    let mut files: Vec<&FileSum> = bill.files.iter().collect();
+    let mut files: Vec<&FileSum> = bill.files.iter().filter(|_| is_listed).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     for file in files {
         document.file(&id, file);

@@ -17,7 +17,7 @@ use crate::error::{BuildError, ScriptFailure};
 use crate::pack;
 use crate::plan::Planned;
 use crate::repository::{Repository, Unpacked, contents_of, in_layer};
-use crate::result::{self, SBOM};
+use crate::result::{self, Listed, SBOM};
 use crate::schedule::{Built, Tell};
 
 /// How much of a log's end is looked at.
@@ -74,34 +74,32 @@ impl Folders {
 
 /// The files of a package by which it is one.
 struct Texts {
-    info: String,
     buildinfo: String,
     sbom: String,
+    manifest: Manifest,
 }
 
 impl Texts {
-    fn of(planned: &Planned) -> Texts {
-        Texts {
-            info: mkpanda_core::pkginfo_json(&planned.info),
-            buildinfo: planned.inputs().buildinfo_full_json(&planned.id),
-            sbom: planned.sbom(),
-        }
-    }
-
     /// Adds them to the result, the manifest with all others in it last.
-    fn write(&self, folders: &Folders, manifest: &mut Manifest) -> Result<(), BuildError> {
+    fn write(folders: &Folders, planned: &Planned, mut listed: Listed) -> Result<Texts, BuildError> {
         let write = |name: &str, text: &str| -> Result<(), BuildError> {
             let path = folders.result.join(name);
             fs::write(&path, text).map_err(|source| BuildError::file("write", &path, source))?;
             result::set_time(&path).map_err(|source| BuildError::file("set the time of", &path, source))
         };
-        for (name, text) in [(PKGINFO, &self.info), (BUILDINFO, &self.buildinfo), (SBOM, &self.sbom)] {
+        let info = mkpanda_core::pkginfo_json(&planned.info);
+        let buildinfo = planned.inputs().buildinfo_full_json(&planned.id);
+        for (name, text) in [(PKGINFO, &info), (BUILDINFO, &buildinfo)] {
             write(name, text)?;
-            manifest.files.insert(name.to_owned(), result::entry_of(text));
+            listed.add(name, text);
         }
-        write(MANIFEST, &manifest.to_text())?;
+        let sbom = planned.sbom(&listed.sums);
+        write(SBOM, &sbom)?;
+        listed.add(SBOM, &sbom);
+        write(MANIFEST, &listed.manifest.to_text())?;
         let top = &folders.result;
-        result::set_time(top).map_err(|source| BuildError::file("set the time of", top, source))
+        result::set_time(top).map_err(|source| BuildError::file("set the time of", top, source))?;
+        Ok(Texts { buildinfo, sbom, manifest: listed.manifest })
     }
 }
 
@@ -137,11 +135,10 @@ impl Workshop<'_> {
         }
         tell.phase("packing");
         let refused = |source| BuildError::Result { key: planned.key.clone(), source };
-        let mut manifest = result::settle(&folders.result).map_err(refused)?;
-        let texts = Texts::of(planned);
-        texts.write(folders, &mut manifest)?;
+        let listed = result::settle(&folders.result).map_err(refused)?;
+        let texts = Texts::write(folders, planned, listed)?;
         let outputs = self.outputs(folders, planned, &texts.sbom)?;
-        self.hand_on(folders, planned, &manifest, &texts)?;
+        self.hand_on(folders, planned, &texts)?;
         Ok(Built { how: format!("{} is built", planned.id), outputs })
     }
 
@@ -224,13 +221,7 @@ impl Workshop<'_> {
     }
 
     /// Gives the result to the packages that require it.
-    fn hand_on(
-        &self,
-        folders: &Folders,
-        planned: &Planned,
-        manifest: &Manifest,
-        texts: &Texts,
-    ) -> Result<(), BuildError> {
+    fn hand_on(&self, folders: &Folders, planned: &Planned, texts: &Texts) -> Result<(), BuildError> {
         let (dir, layer) = match self.keep {
             // It stays where people look for it.
             true => (self.kept(&planned.key, "result"), None),
@@ -244,7 +235,7 @@ impl Workshop<'_> {
         let buildinfo = serde_json::from_str(&texts.buildinfo).expect("it was just written as JSON");
         let package = Package {
             info: planned.info.pkginfo(),
-            contents: contents_of(manifest),
+            contents: contents_of(&texts.manifest),
             buildinfo: Some(buildinfo),
             ..Package::new(planned.id.clone())
         };

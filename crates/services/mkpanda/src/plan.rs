@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use api_pkgpanda::{PackageId, hash};
+use api_pkgpanda::{MANIFEST, PackageId, hash};
 use debian::Deb;
-use mkpanda_core::{BuildInfo, DebianPackage, Inputs, PackageBill, PackageKey, SourceId};
+use mkpanda_core::{BuildInfo, DebianPackage, FileSum, Inputs, PackageBill, PackageKey, SourceId};
 
 use crate::SOURCE_DATE_EPOCH;
 use crate::cache::Cache;
@@ -16,6 +16,7 @@ use crate::error::BuildError;
 use crate::folder::folder_hash;
 use crate::image::{Image, Images};
 use crate::packages::Packages;
+use crate::result::SBOM;
 use crate::sources::Fetcher;
 
 /// The folder of a package with files that its build may read.
@@ -68,8 +69,8 @@ impl Planned {
         !self.info.sources.is_empty()
     }
 
-    /// What it was made from, for who looks for flaws in it. Its files are in its manifest.
-    pub(crate) fn sbom(&self) -> String {
+    /// What is in it and what it was made from, for who looks for flaws in it.
+    pub(crate) fn sbom(&self, files: &[FileSum]) -> String {
         let tool = |deb: &Deb| DebianPackage {
             package: deb.package.clone(),
             version: deb.version.clone(),
@@ -79,7 +80,9 @@ impl Planned {
         let tools: Vec<DebianPackage> = self.image.debs.iter().map(tool).collect();
         let created = SOURCE_DATE_EPOCH.unsigned_abs();
         let (id, inputs) = (&self.id, self.inputs());
-        mkpanda_core::package_sbom(&PackageBill { id, inputs, files: &[], tools: &tools, created })
+        // The bill has no sum of itself, and the manifest has one of the bill.
+        let left_out = &[MANIFEST, SBOM];
+        mkpanda_core::package_sbom(&PackageBill { id, inputs, files, left_out, tools: &tools, created })
     }
 
     /// Brings its sources into the folder, each to one of its name.

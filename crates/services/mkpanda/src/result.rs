@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
+use api_pkgpanda::hash::{self, ContentHash};
 use api_pkgpanda::{BUILDINFO, MANIFEST, Manifest, PKGINFO, RESERVED_UNITS, WANTS};
+use mkpanda_core::FileSum;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use sha2::{Digest, Sha256};
 
@@ -73,20 +75,40 @@ fn failed<'a>(attempt: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -
     move |source| ResultError::Io { attempt, path: path.to_owned(), source }
 }
 
+/// What is in a package.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) manifest: Manifest,
+    /// The files of the manifest as bills of materials have them, in any order.
+    pub(crate) sums: Vec<FileSum>,
+}
+
+impl Listed {
+    /// Takes note of a file with this text and the usual mode.
+    pub(crate) fn add(&mut self, name: &str, text: &str) {
+        let sha256 = hex(&Sha256::digest(text.as_bytes()));
+        let sum =
+            FileSum { path: name.to_owned(), sha1: hash::content(text.as_bytes()), sha256: sha256.clone() };
+        self.sums.push(sum);
+        let file = api_pkgpanda::File { mode: 0o644, size: text.len() as u64, sha256 };
+        self.manifest.files.insert(name.to_owned(), file);
+    }
+}
+
 /// Looks through `result`, refuses what no package may hold, and gives everything one owner (root) and one time.
 /// Follows no link. Each file is read once.
-pub(crate) fn settle(result: &Path) -> Result<Manifest, ResultError> {
+pub(crate) fn settle(result: &Path) -> Result<Listed, ResultError> {
     walk(result, true)
 }
 
 /// Lists a package with all that is in it.
 pub(crate) fn list(package: &Path) -> Result<Manifest, ResultError> {
-    walk(package, false)
+    walk(package, false).map(|listed| listed.manifest)
 }
 
-/// With `settle` the directory is what a script has made, and is changed.
-fn walk(result: &Path, settle: bool) -> Result<Manifest, ResultError> {
-    let mut manifest = Manifest::new();
+/// With `settle` the directory is what a script has made: it is changed, and sums for its bill are made.
+fn walk(result: &Path, settle: bool) -> Result<Listed, ResultError> {
+    let (mut manifest, mut sums) = (Manifest::new(), Vec::new());
     let mut directories = vec![PathBuf::new()];
     let mut reached = 0;
     let mut buffer = vec![0; PIECE];
@@ -119,7 +141,13 @@ fn walk(result: &Path, settle: bool) -> Result<Manifest, ResultError> {
                 let Some(target) = target.to_str() else { return Err(ResultError::Name { path: relative }) };
                 manifest.symlinks.insert(name, target.to_owned());
             } else {
-                let (size, sha256) = hash(&path, &mut buffer).map_err(failed("read", &path))?;
+                let mut sha1 = settle.then(ContentHash::default);
+                let hashed = hash(&path, &mut buffer, sha1.as_mut());
+                let (size, sha256) = hashed.map_err(failed("read", &path))?;
+                if let Some(sha1) = sha1 {
+                    let (path, sha256) = (name.clone(), sha256.clone());
+                    sums.push(FileSum { path, sha1: sha1.finish(), sha256 });
+                }
                 manifest.files.insert(name, api_pkgpanda::File { mode, size, sha256 });
             }
             if settle {
@@ -132,7 +160,7 @@ fn walk(result: &Path, settle: bool) -> Result<Manifest, ResultError> {
         let path = result.join(directory);
         set_time(&path).map_err(failed("set the time of", &path))?;
     }
-    Ok(manifest)
+    Ok(Listed { manifest, sums })
 }
 
 fn refuse_name(name: &str) -> Result<(), ResultError> {
@@ -187,8 +215,8 @@ pub(crate) fn set_time(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// A file's size and SHA-256.
-fn hash(path: &Path, buffer: &mut [u8]) -> io::Result<(u64, String)> {
+/// A file's size and SHA-256, and where it is wanted its SHA-1.
+fn hash(path: &Path, buffer: &mut [u8], mut sha1: Option<&mut ContentHash>) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut size = 0;
@@ -199,13 +227,10 @@ fn hash(path: &Path, buffer: &mut [u8]) -> io::Result<(u64, String)> {
         }
         size += read as u64;
         hash.update(&buffer[..read]);
+        if let Some(sha1) = &mut sha1 {
+            sha1.update(&buffer[..read]);
+        }
     }
-}
-
-/// The entry of a manifest for a file with this text and the usual mode.
-pub(crate) fn entry_of(text: &str) -> api_pkgpanda::File {
-    let sha256 = hex(&Sha256::digest(text.as_bytes()));
-    api_pkgpanda::File { mode: 0o644, size: text.len() as u64, sha256 }
 }
 
 /// Hexadecimal digits in lower case.
@@ -232,8 +257,14 @@ mod tests {
     #[test]
     fn everything_is_listed_and_has_one_time() {
         let dir = scene();
-        let manifest = settle(dir.path()).unwrap();
+        let Listed { manifest, mut sums } = settle(dir.path()).unwrap();
         assert_eq!(manifest.directories.len(), 1);
+        let sum = sums.pop().unwrap();
+        assert_eq!(
+            (sum.path.as_str(), &sum.sha256, sums.len()),
+            ("bin/a", &manifest.files["bin/a"].sha256, 0)
+        );
+        assert_eq!(sum.sha1, "a9993e364706816aba3e25717850c26c9cd0d89d");
         let file = &manifest.files["bin/a"];
         assert_eq!((file.mode, file.size), (0o4755, 3));
         assert_eq!(file.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

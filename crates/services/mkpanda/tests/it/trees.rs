@@ -73,6 +73,15 @@ fn a_build_sees_what_it_is_meant_to_see_and_nothing_else() {
     assert_eq!(manifest.files.len() + 1, contents.keys().filter(|path| !path.ends_with('/')).count() - 1);
     let sbom: serde_json::Value = serde_json::from_str(&contents["sbom.spdx.json"]).unwrap();
     assert_eq!(sbom["spdxVersion"], "SPDX-2.3");
+    let listed = sbom["files"].as_array().unwrap().iter().map(|file| {
+        assert_eq!(file["checksums"][0]["algorithm"], "SHA1");
+        (file["fileName"].as_str().unwrap(), file["checksums"][1]["checksumValue"].as_str().unwrap())
+    });
+    let listed: Vec<_> = listed.collect();
+    let names: Vec<&str> = listed.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["./buildinfo.full.json", "./lib/x", "./pkginfo.json"]);
+    assert!(listed.iter().all(|(name, sha256)| manifest.files[&name[2..]].sha256 == *sha256), "{listed:?}");
+    assert!(manifest.files.contains_key("sbom.spdx.json"));
     let beside = fs::read_to_string(folder.join(format!("{above}.spdx.json"))).unwrap();
     assert_eq!(beside, contents["sbom.spdx.json"]);
     assert!(scene.traces().is_empty(), "{:?}", scene.traces());
