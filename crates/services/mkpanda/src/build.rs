@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use api_pkgpanda::{BUILDINFO, MANIFEST, Manifest, PKGINFO, PackageId};
 use containers::{Exit, Mount, RootFs};
@@ -48,6 +49,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) keep: bool,
     /// How many processors builds are told of.
     pub(crate) cores: usize,
+    /// Held while a tarball is written.
+    pub(crate) packing: Mutex<()>,
 }
 
 /// The folders of one build.
@@ -153,14 +156,17 @@ impl Workshop<'_> {
 
     fn job(&self, folders: &Folders, planned: &Planned, log: PathBuf) -> Result<Job, BuildError> {
         let destination = format!("{PACKAGES}/{}", planned.id);
+        // What the id is made of, even if somebody edits it at this moment.
+        let (script, extra) = (folders.top.join("build"), folders.top.join("extra"));
+        fs::write(&script, &planned.script).map_err(|source| BuildError::file("write", &script, source))?;
         let mut layers = planned.image.layers.clone();
         let mut mounts = vec![
             Mount::tmpfs("/tmp", None),
             Mount::bind(&folders.src, "/pkg/src"),
-            Mount::bind(planned.script(), "/pkg/build").read_only(),
+            Mount::bind(&script, "/pkg/build").read_only(),
         ];
-        if let Some(extra) = planned.extra() {
-            mounts.push(Mount::bind(extra, "/pkg/extra").read_only());
+        if planned.copy_extra(&extra)? {
+            mounts.push(Mount::bind(&extra, "/pkg/extra").read_only());
         }
         for id in &planned.requires {
             let unpacked = self.repository.get(id)?;
@@ -210,8 +216,11 @@ impl Workshop<'_> {
     fn outputs(&self, folders: &Folders, planned: &Planned, sbom: &str) -> Result<Vec<Output>, BuildError> {
         let (id, key) = (&planned.id, &planned.key);
         let from = self.cache.fresh("tarball");
+        // One at a time: each takes all processors, and for each of these a hundred megabytes.
+        let alone = self.packing.lock().unwrap_or_else(PoisonError::into_inner);
         pack::write(&folders.result, &from, self.cores)
             .map_err(|source| BuildError::Pack { what: key.to_string(), source })?;
+        drop(alone);
         let latest = self.cache.latest(key.name.as_str(), key.variant.name());
         Ok(vec![
             Output { from, to: self.cache.tarball(id) },
@@ -265,6 +274,7 @@ fn script_failed(key: &PackageKey, ended: Ended, log: PathBuf) -> BuildError {
         Ended::Exit(Exit::Signal(signal)) => format!("was ended by signal {signal}"),
         Ended::Exit(Exit::Unknown) => "ended, nobody knows how".to_owned(),
         Ended::TimedOut(after) => format!("had not ended after {} hours", after.as_secs() / 3600),
+        Ended::TooLong(limit) => format!("had filled its log with more than {} MB", limit >> 20),
         Ended::Cancelled => "was cancelled".to_owned(),
     };
     let tail = tail(&log).unwrap_or_else(|error| vec![format!("(cannot be read: {error})")]);

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -70,7 +71,11 @@ impl Cache {
 
     /// Removes what a killed run left, once nothing of it runs any more.
     pub(crate) fn sweep(&self) -> Result<(), CacheError> {
-        self.empty(&self.scratch())
+        let scratch = self.scratch();
+        self.empty(&scratch)?;
+        // What scripts make there may be root's and open to all.
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&scratch, private).map_err(failed("change the mode of", &scratch))
     }
 
     /// The folder itself.

@@ -17,6 +17,12 @@ const RUNTIME_DIR: &str = "/run/dcos/mkpanda";
 /// A build that takes longer has failed: it hangs.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
+/// A build that says more has failed: it would fill the disk.
+const LOG_LIMIT: u64 = 1 << 30;
+
+/// How often the length of the log is looked at.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+
 /// The host name that every build sees.
 const HOSTNAME: &str = "mkpanda";
 
@@ -52,6 +58,8 @@ pub(crate) enum Ended {
     Exit(Exit),
     /// It took longer than any build may.
     TimedOut(Duration),
+    /// It said more than any build may.
+    TooLong(u64),
     /// Because the whole run is to end.
     Cancelled,
 }
@@ -121,6 +129,7 @@ impl Builders {
     /// Runs a job to its end; nothing of its container is left then.
     pub(crate) fn run(&self, job: Job) -> Result<Ended, ContainerError> {
         let container_id = ContainerId::from(job.name.clone());
+        let log = job.log.clone();
         let spec = self.spec(job, &container_id);
         let mut cancelled = self.cancelled.clone();
         self.runtime.block_on(async {
@@ -129,6 +138,7 @@ impl Builders {
             let ended = tokio::select! {
                 exit = self.containers.wait(&launched.process) => Ended::Exit(exit),
                 Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Ended::Cancelled,
+                () = filled(&log) => Ended::TooLong(LOG_LIMIT),
                 () = tokio::time::sleep(BUILD_TIMEOUT) => Ended::TimedOut(BUILD_TIMEOUT),
             };
             let removed = self.containers.destroy(&container_id).await;
@@ -152,6 +162,14 @@ impl Builders {
         spec.seccomp = Seccomp::Default;
         spec.no_new_privileges = true;
         spec
+    }
+}
+
+/// Ends when a log is longer than it may be.
+async fn filled(log: &Path) {
+    let is_long = || fs::metadata(log).is_ok_and(|meta| meta.len() > LOG_LIMIT);
+    while !is_long() {
+        tokio::time::sleep(LOG_PAUSE).await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use api_pkgpanda::{PackageId, TARBALL_SUFFIX};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use web_client::{Call, Url, WebClient};
 
 /// The longest tarball that is taken.
@@ -14,6 +15,9 @@ const LIMIT: u64 = 64 << 30;
 /// Why a package could not be looked for or taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownloadError {
+    /// Someone asked for the end.
+    #[error("interrupted")]
+    Cancelled,
     /// The repository's URL is none.
     #[error("--repository-url is {url:?}: {why}")]
     Url {
@@ -89,7 +93,14 @@ impl Remote {
     }
 
     /// Brings a package's tarball to `into`; says whether the repository has it.
-    pub(crate) fn fetch(&self, id: &PackageId, into: &Path, runtime: &Handle) -> Result<bool, DownloadError> {
+    /// A download ends when `cancelled` becomes true.
+    pub(crate) fn fetch(
+        &self,
+        id: &PackageId,
+        into: &Path,
+        runtime: &Handle,
+        cancelled: &watch::Receiver<bool>,
+    ) -> Result<bool, DownloadError> {
         let name = format!("packages/{}/{id}{TARBALL_SUFFIX}", id.name());
         match self {
             Remote::Folder(folder) => {
@@ -102,7 +113,13 @@ impl Remote {
             }
             Remote::Server { url, client } => {
                 let url = format!("{url}/{name}");
-                runtime.block_on(download(client, &url, into))
+                let mut cancelled = cancelled.clone();
+                runtime.block_on(async {
+                    tokio::select! {
+                        done = download(client, &url, into) => done,
+                        Ok(_) = cancelled.wait_for(|cancelled| *cancelled) => Err(DownloadError::Cancelled),
+                    }
+                })
             }
         }
     }

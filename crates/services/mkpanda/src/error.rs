@@ -15,7 +15,7 @@ use crate::pack::TarballError;
 use crate::packages::FolderError;
 use crate::repository::RepositoryError;
 use crate::result::ResultError;
-use crate::sources::SourceError;
+use crate::sources::{SourceError, TreeError};
 
 /// Why something was not built. Shown after `ERROR: `.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,14 @@ pub(crate) enum BuildError {
         key: PackageKey,
         /// Why.
         source: SourceError,
+    },
+    /// The folder of further files could not be had.
+    #[error("{key}")]
+    Extra {
+        /// Of which package.
+        key: PackageKey,
+        /// Why.
+        source: TreeError,
     },
     /// The packages of others could not be had.
     #[error("upstream.json")]

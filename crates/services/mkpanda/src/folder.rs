@@ -21,6 +21,12 @@ pub enum FolderHashError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// It has no content that could be read to its end.
+    #[error("{} is neither a file nor a directory nor a link to one", path.display())]
+    Special {
+        /// Which one.
+        path: PathBuf,
+    },
     /// The names of files are part of the hash, as text.
     #[error("{}: the name is not UTF-8", path.display())]
     Name {
@@ -53,9 +59,15 @@ pub fn folder_hash(folder: &Path) -> Result<String, FolderHashError> {
             let kind = entry.file_type().map_err(failed(&path))?;
             if kind.is_dir() {
                 open.push(name);
-            } else if !(kind.is_symlink() && path.is_dir()) {
+                continue;
+            }
+            // Of a link, what it leads to.
+            let meta = fs::metadata(&path).map_err(failed(&path))?;
+            if meta.is_file() {
                 let sha1 = content_hash(&path, &mut piece).map_err(failed(&path))?;
                 entries.insert(text(name, &path)?, FolderEntry::File(sha1));
+            } else if !meta.is_dir() {
+                return Err(FolderHashError::Special { path });
             }
         }
         if is_empty && !relative.as_os_str().is_empty() {
@@ -100,6 +112,10 @@ mod tests {
         let expect = [("a/empty", FolderEntry::EmptyDirectory), ("a/file", file()), ("a/to_file", file())];
         let expect = expect.into_iter().map(|(path, entry)| (path.to_owned(), entry)).collect();
         assert_eq!(folder_hash(dir.path()).unwrap(), hash::folder(&expect));
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(matches!(folder_hash(dir.path()), Err(FolderHashError::Special { path }) if path == fifo));
+        fs::remove_file(fifo).unwrap();
         symlink("nowhere", dir.path().join("dangling")).unwrap();
         let error = folder_hash(dir.path()).unwrap_err().to_string();
         assert!(error.ends_with("/dangling"), "{error}");

@@ -17,7 +17,7 @@ use crate::folder::folder_hash;
 use crate::image::{Image, Images};
 use crate::packages::Packages;
 use crate::result::SBOM;
-use crate::sources::Fetcher;
+use crate::sources::{Fetcher, Listing, Modes, TreeError, settle};
 
 /// The folder of a package with files that its build may read.
 const EXTRA: &str = "extra";
@@ -32,6 +32,8 @@ pub(crate) struct Planned {
     pub(crate) image: Arc<Image>,
     fetcher: Fetcher,
     source_ids: BTreeMap<String, SourceId>,
+    /// The build script: what its hash is of, whatever becomes of the file meanwhile.
+    pub(crate) script: Vec<u8>,
     /// The hash of the build script.
     build: String,
     /// The hash of the folder `extra`.
@@ -41,14 +43,22 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
-    /// The build script.
-    pub(crate) fn script(&self) -> PathBuf {
-        self.folder.join(&self.info.build_script)
-    }
-
-    /// The folder of further files, if there is one.
-    pub(crate) fn extra(&self) -> Option<PathBuf> {
-        self.extra_source.as_ref().map(|_| self.folder.join(EXTRA))
+    /// Copies the folder of further files, if there is one, into the new folder `to`; says whether there is one.
+    /// Times and modes are the same everywhere then, but that what can be executed stays so.
+    ///
+    /// # Errors
+    /// Also when it is not what the package's id is made of any more.
+    pub(crate) fn copy_extra(&self, to: &Path) -> Result<bool, BuildError> {
+        let Some(planned) = &self.extra_source else { return Ok(false) };
+        let failed = |source| BuildError::Extra { key: self.key.clone(), source };
+        let folder = self.folder.join(EXTRA);
+        fs::create_dir(to).map_err(|source| BuildError::file("make", to, source))?;
+        Listing::of(&folder).and_then(|listing| listing.copy(&folder, to)).map_err(failed)?;
+        if folder_hash(&folder)? != *planned {
+            return Err(failed(TreeError::Changed { path: folder }));
+        }
+        settle(to, Modes::Plain).map_err(failed)?;
+        Ok(true)
     }
 
     /// What the package's id is made of.
@@ -130,7 +140,20 @@ impl Planner<'_> {
         };
         let id = inputs.package_id().map_err(|source| BuildError::Id { key: key.clone(), source })?;
         self.ids.insert(key.clone(), id.clone());
-        Ok(Planned { key, id, info, folder, image, fetcher, source_ids, build, extra_source, requires })
+        let planned = Planned {
+            key,
+            id,
+            info,
+            folder,
+            image,
+            fetcher,
+            source_ids,
+            script,
+            build,
+            extra_source,
+            requires,
+        };
+        Ok(planned)
     }
 
     /// Takes what was built last of a package, and must be in the cache.

@@ -18,6 +18,9 @@ use crate::result::{self, ResultError};
 /// What may come out of a package. More was not meant.
 const LIMITS: Limits = Limits { bytes: 64 << 30, entries: 4_000_000 };
 
+/// The most bytes of a file by which a package tells of itself: a manifest of a million files is shorter.
+const MAX_TEXT: u64 = 256 << 20;
+
 /// Why a package cannot be had as a directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RepositoryError {
@@ -163,10 +166,19 @@ pub(crate) fn unpack(tarball: &Path, id: &PackageId, layer: PathBuf) -> Result<U
 /// Reads what a package says about itself, and checks it against its manifest.
 fn read(tarball: &Path, id: &PackageId, dir: &Path) -> Result<Package, RepositoryError> {
     let wrong = |why: String| RepositoryError::Contents { path: tarball.to_owned(), why };
-    let text = |name: &str| match fs::read_to_string(dir.join(name)) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(wrong(format!("cannot read {name}: {error}"))),
+    let text = |name: &str| {
+        let path = dir.join(name);
+        match path.symlink_metadata() {
+            // A link could lead to files of this machine.
+            Ok(meta) if !meta.is_file() => return Err(wrong(format!("{name} is no file"))),
+            Ok(meta) if meta.len() > MAX_TEXT => {
+                return Err(wrong(format!("{name} has {} bytes; allowed are {MAX_TEXT}", meta.len())));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            _ => {}
+        }
+        let text = fs::read_to_string(path);
+        text.map(Some).map_err(|error| wrong(format!("cannot read {name}: {error}")))
     };
     let info = text(PKGINFO)?.ok_or_else(|| wrong(format!("it has no {PKGINFO}")))?;
     let info = PkgInfo::parse(&info).map_err(|error| wrong(error.to_string()))?;

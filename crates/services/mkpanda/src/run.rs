@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use api_pkgpanda::{PackageId, PackageName};
 use mkpanda_core::{PackageKey, PackageSet, Variant};
@@ -240,8 +241,9 @@ impl Run {
             repository,
             keep: self.keep,
             cores: self.cores,
+            packing: Mutex::default(),
         };
-        let obtain = Obtain { workshop, remote: self.remote.as_ref() };
+        let obtain = Obtain { workshop, remote: self.remote.as_ref(), cancelled: &self.cancelled };
         schedule::run(&works, self.jobs, &self.cache, &self.cancelled, &|number, tell| {
             obtain.package(missing[number], tell)
         })

@@ -77,7 +77,14 @@ fn bill_of_mesos(files: &[FileSum], tools: &[DebianPackage]) -> String {
     let made = Made::of("mesos", BUILDINFO, &["openssl--1", "java--2", "zlib--3"]);
     let id = made.inputs().package_id().unwrap();
     let left_out = &["sbom.spdx.json"];
-    package_sbom(&PackageBill { id: &id, inputs: made.inputs(), files, left_out, tools, created: 1_479_686_400 })
+    package_sbom(&PackageBill {
+        id: &id,
+        inputs: made.inputs(),
+        files,
+        left_out,
+        tools,
+        created: 1_479_686_400,
+    })
 }
 
 /// The rules of SPDX 2.3 that a document like ours can break.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::scene::Scene;
+use crate::scene::{Said, Scene, eventually};
 
 #[test]
 fn a_failing_script_is_shown_with_its_log_and_leaves_nothing() {
@@ -58,4 +58,40 @@ fn what_no_build_may_do_is_named() {
     check("false | cat\n", &["ended with status 1"]);
     fs::remove_file(scene.root().join("p/build")).unwrap();
     scene.run("p", &[]).bad(&["cannot read", "p/build: No such file"]);
+}
+
+#[test]
+fn a_script_that_does_not_stop_talking_is_ended() {
+    let Some(scene) = Scene::new() else { return };
+    scene.package("p", "", "busybox truncate -s 2G /proc/self/fd/1; echo much; busybox sleep 600\n");
+    scene.run("p", &[]).bad(&["ERROR: p: the build script had filled its log with more than 1024 MB"]);
+    assert!(scene.traces().is_empty(), "{:?}", scene.traces());
+}
+
+#[test]
+fn what_is_edited_during_a_run_makes_no_package_of_another_id() {
+    let Some(scene) = Scene::new() else { return };
+    // Until the test empties its log.
+    let waits = "echo begun; while [ $(busybox stat -L -c %s /proc/self/fd/2) -gt 0 ]; do sleep 0.05; done\n";
+    scene.package("a", "", waits);
+    scene.package("b", r#""requires": ["a"]"#, "cp /pkg/extra/* $PKG_PATH\n");
+    scene.write("b/extra/file", "planned\n");
+    scene.write("treeinfo.json", "{}");
+    let run = |edit: &dyn Fn()| {
+        let child = scene.start("", &["tree", "--jobs=1"]);
+        let log = scene.cache().join("packages/a/build.log");
+        eventually("a is being built", || fs::metadata(&log).is_ok_and(|meta| meta.len() > 0));
+        edit();
+        fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+        Said::of(&child.wait_with_output().unwrap())
+    };
+    // A script is the one that was read.
+    run(&|| scene.write("b/build", "exit 1\n")).good();
+    assert_eq!(scene.contents(&scene.tarball("b"))["file"], "planned\n");
+    // Other files are compared.
+    fs::remove_dir_all(scene.cache()).unwrap();
+    scene.write("b/build", "cp /pkg/extra/* $PKG_PATH\n");
+    let said = run(&|| scene.write("b/extra/file", "edited\n"));
+    said.bad(&["ERROR: b: ", "b/extra has changed while it was built from"]);
+    assert!(!scene.cached().iter().any(|path| path.starts_with("packages/b/") && path.ends_with(".xz")));
 }

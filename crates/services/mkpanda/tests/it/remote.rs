@@ -65,3 +65,43 @@ fn what_the_repository_has_is_not_built_unless_it_is_broken() {
     let said = mine.run("a", &["--repository-url=http://127.0.0.1:1"]).good();
     assert!(said.err.contains("WARNING") && said.err.contains("is built"), "{}", said.err);
 }
+
+#[test]
+fn a_package_under_the_id_of_another_one_is_not_taken() {
+    let Some(theirs) = Scene::new() else { return };
+    let mine = Scene::new().unwrap();
+    theirs.package("a", "", "touch $PKG_PATH/a\n");
+    theirs.run("a", &[]).good();
+    let check = |info: &str, script: &str, expect: &str| {
+        mine.package("a", info, script);
+        mine.run("a", &[]).good();
+        // What the repository has under its id is the other one.
+        let id = mine.latest("a");
+        fs::copy(theirs.tarball("a"), theirs.cache().join(format!("packages/a/{id}.tar.xz"))).unwrap();
+        fs::remove_dir_all(mine.cache().join("packages")).unwrap();
+        let said = mine.run("a", &[&format!("--repository-url={}", theirs.cache().display())]).good();
+        let warning = format!("{expect} is not the one of {id}");
+        assert!(said.err.contains(&warning) && said.err.contains("is built"), "{}", said.err);
+    };
+    check(r#""environment": {"A": "1"}"#, "touch $PKG_PATH/a\n", "its pkginfo.json");
+    check("", "touch $PKG_PATH/b\n", "package_version in its buildinfo.full.json");
+}
+
+#[test]
+fn links_in_a_package_lead_to_no_file_of_this_machine() {
+    let Some(scene) = Scene::new() else { return };
+    scene.package("a", "", "touch $PKG_PATH/a\n");
+    scene.run("a", &[]).good();
+    let (id, secret) = (scene.latest("a"), scene.root().join("secret"));
+    fs::write(&secret, "{}").unwrap();
+    let package = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(&secret, package.path().join("pkginfo.json")).unwrap();
+    let theirs = tempfile::tempdir().unwrap();
+    let tarball = theirs.path().join(format!("packages/a/{id}.tar.xz"));
+    fs::create_dir_all(tarball.parent().unwrap()).unwrap();
+    let mut tar = std::process::Command::new("tar");
+    assert!(tar.arg("-C").arg(package.path()).arg("-cJf").arg(&tarball).arg(".").status().unwrap().success());
+    fs::remove_dir_all(scene.cache().join("packages")).unwrap();
+    let said = scene.run("a", &[&format!("--repository-url={}", theirs.path().display())]).good();
+    assert!(said.err.contains("pkginfo.json is no file") && said.err.contains("is built"), "{}", said.err);
+}

@@ -1,5 +1,7 @@
 //! The same inputs make the same bytes.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,9 +36,16 @@ fn two_folders_and_two_clocks_make_equal_hashes() {
         let scene = Scene::new()?;
         scene.package("a", "", &format!("{SCRIPT}\ntouch $PKG_PATH/bin/a\n"));
         let info = r#""requires": ["a"], "sources": {"s": {"kind": "local", "rel_path": "files"}}"#;
-        scene.package("b", info, &format!("{SCRIPT}\ncp -r /pkg/src/s /pkg/extra .\n"));
+        scene.package(
+            "b",
+            info,
+            &format!("{SCRIPT}\ncp -rp /pkg/src/s /pkg/extra .; ls -lR s extra > listed\n"),
+        );
         for path in ["b/files/x", "b/extra/y/z"] {
             scene.write(path, path);
+            // As somebody's umask may have it.
+            let mode = if folder.is_empty() { 0o600 } else { 0o664 };
+            fs::set_permissions(scene.root().join(path), fs::Permissions::from_mode(mode)).unwrap();
         }
         scene.write("treeinfo.json", "{}");
         // The second one takes its dependency from the cache, and the first one from the build.
