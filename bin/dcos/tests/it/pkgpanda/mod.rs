@@ -11,3 +11,4 @@ mod rows;
 mod sets;
 mod tree;
 mod visible;
+mod whole;
