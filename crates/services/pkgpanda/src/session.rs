@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use activation::{Locked, Recovery, Root};
 use api_pkgpanda::step::LOCK;
+use host::ProcessIdentity;
 
 use crate::machine::Machine;
 use crate::{Config, Error};
 
 /// How long one who writes waits for another.
 const WAIT: Duration = Duration::from_secs(10);
+
+/// How long the lock of a process that was killed may outlive it.
+const ORPHANED: Duration = Duration::from_secs(2);
 
 /// What is done to a root goes through here.
 pub(crate) struct Session<'a> {
@@ -68,7 +72,11 @@ pub(crate) fn settle(config: &Config, err: &mut dyn Write) -> Result<(), Error> 
     if !root.is_interrupted() {
         return Ok(());
     }
-    let locked = match root.lock(Duration::ZERO, |_| {}) {
+    let mut locked = root.lock(Duration::ZERO, |_| {});
+    if matches!(&locked, Err(activation::Error::Busy { owner: Some(pid), .. }) if is_gone(*pid)) {
+        locked = root.lock(ORPHANED, |_| {});
+    }
+    let locked = match locked {
         Err(activation::Error::Busy { .. }) => return Ok(()),
         // Who may not take the lock is not told by it that another has it.
         Err(_) if host::lock_owner(&config.root.join(LOCK)).is_some() => return Ok(()),
@@ -76,6 +84,11 @@ pub(crate) fn settle(config: &Config, err: &mut dyn Write) -> Result<(), Error> 
         Ok(locked) => locked,
     };
     recover(&mut Session { config, locked, machine: Machine::new(config), err }).map(drop)
+}
+
+/// Whether a process has ended. What it had just begun to start may hold its lock until it is another program.
+fn is_gone(pid: u32) -> bool {
+    ProcessIdentity::of(pid).is_none()
 }
 
 fn recover(session: &mut Session<'_>) -> Result<Recovery, Error> {

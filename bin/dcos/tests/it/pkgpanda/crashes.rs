@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use base::Rng;
-use testkit::{Snapshot, until};
+use testkit::Snapshot;
 
 use super::host::{Host, ids};
 use super::package::Package;
@@ -163,14 +163,7 @@ impl Crashes {
 
     /// Looks at what is there after an interruption, as the next command does.
     fn look(&mut self, action: Action, from: usize, target: usize, what: &str) {
-        // A program that was just being started when its parent was killed holds the lock until it runs: so long
-        // the command takes it that somebody is at work.
-        let said = until(Duration::from_secs(10), || {
-            let said = self.host.run(&["active"]);
-            let is_half_done = said.code == Some(0) && self.host.exists("/opt/mesosphere/install_progress");
-            (!is_half_done).then_some(said)
-        });
-        let said = said.unwrap_or_else(|| panic!("{what}: nothing is recovered"));
+        let said = self.host.run(&["active"]);
         let active: Vec<String> = said.out.lines().map(str::to_owned).collect();
         let found = [from, target].into_iter().find(|set| self.sets[*set].ids == active);
         match found {
