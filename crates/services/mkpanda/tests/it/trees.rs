@@ -13,6 +13,9 @@ fn a_build_sees_what_it_is_meant_to_see_and_nothing_else() {
     let script = "
         env; cat /pkg/src/mine/file /pkg/extra/more /opt/mesosphere/bin/below
         cat /opt/mesosphere/environment.export; ls /opt/mesosphere/packages; ls /sys/class/net
+        cat /proc/self/status
+        busybox mknod /tmp/disk b 7 0 && (cat /tmp/disk) 2>/dev/null || echo no disk
+        (echo h > /proc/sysrq-trigger) 2>/dev/null || echo no trigger
         (echo x > /opt/mesosphere/packages/$BELOW/new) 2>/dev/null || echo closed
         (echo x > /opt/mesosphere/new) 2>/dev/null || echo closed too
         touch /pkg/src/new /tmp/new; mkdir $PKG_PATH/lib; echo x > $PKG_PATH/lib/x; ln -s x $PKG_PATH/lib/y
@@ -54,6 +57,11 @@ fn a_build_sees_what_it_is_meant_to_see_and_nothing_else() {
         "lo",
         "closed",
         "closed too",
+        "Seccomp:\t2",
+        "NoNewPrivs:\t1",
+        "CapBnd:\t00000000a80425fb",
+        "no disk",
+        "no trigger",
     ] {
         assert!(log.lines().any(|found| found == line), "{line:?} is not in {log}");
     }
