@@ -44,26 +44,41 @@ impl FileLock {
     /// [`LockError::Held`] names the owner.
     pub fn take(path: &Path) -> Result<FileLock, LockError> {
         let failed = |source| LockError::Lock { path: path.to_owned(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(FileLock { path: path.to_owned(), _file: file }),
-            Err(TryLockError::WouldBlock) => {
-                Err(LockError::Held { path: path.to_owned(), owner: owner(file.metadata().ok()) })
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)
+                .map_err(failed)?;
+            match file.try_lock() {
+                // Whoever had it may have removed it, with all that it protected: then another can have the next.
+                Ok(()) if !is_at(&file, path).map_err(failed)? => {}
+                Ok(()) => return Ok(FileLock { path: path.to_owned(), _file: file }),
+                Err(TryLockError::WouldBlock) => {
+                    let owner = owner(file.metadata().ok());
+                    return Err(LockError::Held { path: path.to_owned(), owner });
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
 
     /// The locked file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Whether that file is still the one of this name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -110,6 +125,28 @@ mod tests {
         }
         drop(held);
         FileLock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_goes_away_with_what_it_protects_is_held_by_one() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let busy = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5000 {
+                        let Ok(held) = FileLock::take(&path) else { continue };
+                        assert!(!busy.swap(true, Ordering::SeqCst), "two hold it");
+                        std::thread::yield_now();
+                        busy.store(false, Ordering::SeqCst);
+                        std::fs::remove_file(&path).unwrap();
+                        drop(held);
+                    }
+                });
+            }
+        });
     }
 
     #[test]
