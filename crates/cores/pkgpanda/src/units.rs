@@ -21,6 +21,38 @@ pub struct Bootstrap {
     pub scratch: String,
 }
 
+impl Bootstrap {
+    /// All fields, and the root, that do not fit into a unit file: each is narrower than what systemd and the shell
+    /// would take apart.
+    pub fn problems(&self, root: &str) -> Vec<BootstrapProblem> {
+        let Bootstrap { url, id, sha256, scratch } = self;
+        let plain = |text: &str, more: &[u8]| {
+            !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || more.contains(&c))
+        };
+        let mut problems = Vec::new();
+        let mut demand = |holds: bool, field, found: &str, allowed| {
+            if !holds {
+                problems.push(BootstrapProblem { field, found: found.to_owned(), allowed });
+            }
+        };
+        let is_url = plain(url, b"._~:/@[]-") && url.contains("://") && !url.ends_with('/');
+        demand(is_url, "url", url, "a URL of letters, digits and ._~:/@[]- without / at its end");
+        demand(
+            plain(id, b"._-") && !id.starts_with(['.', '-']),
+            "id",
+            id,
+            "letters, digits and ._-, the first no . or -",
+        );
+        let is_hash = sha256.len() == 64 && sha256.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+        demand(is_hash, "sha256", sha256, "64 hexadecimal digits in lower case");
+        for (field, path) in [("root", root), ("scratch", scratch.as_str())] {
+            let is_path = plain(path, b"._/-") && path.starts_with('/') && !path.ends_with('/');
+            demand(is_path, field, path, "an absolute path of letters, digits and ._/- without / at its end");
+        }
+        problems
+    }
+}
+
 /// Why a bootstrap cannot be named in a unit file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {found:?}, allowed is {allowed}")]
@@ -63,28 +95,13 @@ pub fn dcos_setup(root: &str) -> String {
 /// beside the root; the root comes to be by one rename, so that a crash leaves none or all of it.
 ///
 /// # Errors
-/// A field that does not fit into a unit file: each is narrower than what systemd and the shell would take apart.
-pub fn dcos_download(root: &str, bootstrap: &Bootstrap) -> Result<String, BootstrapProblem> {
+/// All fields that do not fit into a unit file.
+pub fn dcos_download(root: &str, bootstrap: &Bootstrap) -> Result<String, Vec<BootstrapProblem>> {
+    let problems = bootstrap.problems(root);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let Bootstrap { url, id, sha256, scratch } = bootstrap;
-    let plain = |text: &str, more: &[u8]| {
-        !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || more.contains(&c))
-    };
-    let problem =
-        |field, found: &str, allowed| Err(BootstrapProblem { field, found: found.to_owned(), allowed });
-    if !plain(url, b"._~:/@[]-") || !url.contains("://") || url.ends_with('/') {
-        return problem("url", url, "a URL of letters, digits and ._~:/@[]- without / at its end");
-    }
-    if !plain(id, b"._-") {
-        return problem("id", id, "letters, digits and ._-");
-    }
-    if sha256.len() != 64 || !sha256.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
-        return problem("sha256", sha256, "64 hexadecimal digits in lower case");
-    }
-    for (field, path) in [("root", root), ("scratch", scratch.as_str())] {
-        if !plain(path, b"._/-") || !path.starts_with('/') || path.ends_with('/') {
-            return problem(field, path, "an absolute path of letters, digits and ._/- without / at its end");
-        }
-    }
     let tarball = format!("{scratch}/{id}.bootstrap.tar.xz");
     // What a former start has fetched whole is not fetched again. An empty directory at the root is replaced, anything
     // else is not. No `Restart=`: systemd before 244 refuses it for a oneshot; curl retries by itself.
@@ -108,6 +125,7 @@ pub fn dcos_download(root: &str, bootstrap: &Bootstrap) -> Result<String, Bootst
          ExecStartPre=/bin/sync\n\
          ExecStart=/bin/mv -T {root}.download {root}\n\
          ExecStartPost=-/bin/rm -f {tarball}\n\
+         ExecStartPost=-/bin/rmdir {scratch}\n\
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n"
@@ -160,15 +178,19 @@ mod tests {
         fn check(change: impl FnOnce(&mut Bootstrap), expected: &str) {
             let mut bootstrap = bootstrap();
             change(&mut bootstrap);
-            let problem = dcos_download("/opt/mesosphere", &bootstrap).unwrap_err().to_string();
-            assert!(problem.starts_with(expected), "{problem}");
+            let problems = dcos_download("/opt/mesosphere", &bootstrap).unwrap_err();
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}");
         }
         check(|b| b.url = "http://a/'; reboot; '".to_owned(), "url is ");
         check(|b| b.url = "http://a/%n".to_owned(), "url is ");
         check(|b| b.url.push('/'), "url is ");
         check(|b| b.id = "a b".to_owned(), "id is \"a b\"");
+        check(|b| b.id = "..".to_owned(), "id is \"..\"");
         check(|b| b.sha256.truncate(63), "sha256 is ");
         check(|b| b.scratch = "tmp".to_owned(), "scratch is \"tmp\"");
-        assert!(dcos_download("/opt/$x", &bootstrap()).is_err());
+        let bad = Bootstrap { id: "%n".to_owned(), ..bootstrap() };
+        let fields: Vec<_> = bad.problems("/opt/$x").into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["id", "root"], "all at once");
     }
 }

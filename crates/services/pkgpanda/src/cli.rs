@@ -13,7 +13,7 @@ use arguments::{Asked, Command};
 use crate::activate::Afterwards;
 use crate::fetch::{Fetcher, Origin};
 use crate::repository::{Added, Repository, Verification};
-use crate::{Config, Error, activate, check, install, remove, session, setup, uninstall};
+use crate::{Config, Error, activate, bootstrap, check, install, remove, session, setup, uninstall};
 
 /// Where a command writes.
 pub struct Streams<'a> {
@@ -106,6 +106,7 @@ fn dispatch(
         }
         Command::Remove { ids } => remove::remove(config, &ids, out, err)?,
         Command::Verify { ids } => return verify(config, &repository, &ids, out, err),
+        Command::Bootstrap(request) => bootstrap::bootstrap(config, &request, out, err)?,
         Command::Setup => setup::setup(config, directory, out, err)?,
         Command::Uninstall => uninstall::uninstall(config, out, err)?,
         Command::Check { list } => return checks(list, config, out, err),

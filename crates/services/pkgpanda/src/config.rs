@@ -11,6 +11,8 @@ pub const ROOT: &str = "/opt/mesosphere";
 pub const CONFIG_DIR: &str = "/etc/mesosphere";
 /// Where state directories of packages are made.
 pub const STATE_DIR_ROOT: &str = "/var/lib/dcos";
+/// Where unit files are linked and written.
+pub const SYSTEM_UNITS: &str = "/etc/systemd/system";
 
 /// What a command or the HTTP API works on.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub repository: PathBuf,
     /// Below which packages get their state directories. Only tests have reason to change it.
     pub state_dir_root: PathBuf,
+    /// Where unit files are linked and written, if they are not below the root. Only tests have reason to change it.
+    pub system_units: PathBuf,
     /// What is done about units.
     pub units: Units,
     /// The host's users and groups.
@@ -49,6 +53,7 @@ impl Default for Config {
             config_dir: CONFIG_DIR.into(),
             repository: Path::new(ROOT).join("packages"),
             state_dir_root: STATE_DIR_ROOT.into(),
+            system_units: SYSTEM_UNITS.into(),
             units: Units { manage: true, block: true, rooted: false },
             accounts: Accounts::default(),
             systemd: Systemd::default(),
@@ -76,7 +81,7 @@ impl Config {
     pub fn unit_dir(&self) -> PathBuf {
         match self.units.rooted {
             true => self.root.clone(),
-            false => PathBuf::from("/etc/systemd/system"),
+            false => self.system_units.clone(),
         }
     }
 }

@@ -36,6 +36,31 @@ pub enum Error {
         /// The package.
         id: String,
     },
+    /// A host cannot become a node as was asked: all that is wrong.
+    #[error("the host is left as it was:{}", .0.iter().map(|what| format!("\n  {what}")).collect::<String>())]
+    Bootstrap(Vec<String>),
+    /// What a server says the hash of a bootstrap is.
+    #[error(
+        "{name} says {found:?}, and not the 64 hexadecimal digits of a SHA-256: \
+         upload the bootstrap anew, or give its hash with --sha256"
+    )]
+    NoHash {
+        /// The file, below the repository's URL.
+        name: String,
+        /// How it begins.
+        found: String,
+    },
+    /// The units of a bootstrap ran, and there is no node.
+    #[error(
+        "{unit} ended without a node: {problem}; \
+         when that is repaired, run the same command again (journalctl -u {unit} tells more)"
+    )]
+    NoNode {
+        /// The unit.
+        unit: &'static str,
+        /// What is missing.
+        problem: String,
+    },
     /// Nothing is installed in the root.
     #[error("Install directory {} has no active folder. Has it been bootstrapped?", .root.display())]
     NotInstalled {

@@ -9,6 +9,7 @@
 
 mod activate;
 pub mod api;
+mod bootstrap;
 mod check;
 mod cli;
 pub mod config;

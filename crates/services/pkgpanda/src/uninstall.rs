@@ -11,7 +11,7 @@ use systemd::Block;
 use crate::files;
 use crate::machine::{self, Machine};
 use crate::session::{self, Session};
-use crate::{Config, Error, activate, config};
+use crate::{Config, Error, activate, bootstrap, config};
 
 /// Names of which a root has at least one: in a directory without any, nothing is removed.
 const OURS: [&str; 10] = [
@@ -38,6 +38,7 @@ pub(crate) fn uninstall(config: &Config, out: &mut dyn Write, err: &mut dyn Writ
     writeln!(out, "Deactivating all packages")?;
     writeln!(out, "Removing all runtime / activation directories")?;
     out.flush()?;
+    no_download(config)?;
     let root = match Root::open(&config.root) {
         Err(activation::Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return without_root(config);
@@ -96,6 +97,27 @@ fn no_longer_with_the_machine(config: &Config) -> Result<(), Error> {
     Ok(config.systemd.stop(&[DCOS_TARGET], Block::UntilDone)?)
 }
 
+/// Ends a download, which would bring the root back, and takes away what it has left.
+fn no_download(config: &Config) -> Result<(), Error> {
+    // Downloads come to the usual root only.
+    if config.units.rooted || config.root != Path::new(config::ROOT) {
+        return Ok(());
+    }
+    if config.units.manage && config.unit_dir().join(DCOS_DOWNLOAD).exists() {
+        config.systemd.stop(&[DCOS_DOWNLOAD], Block::UntilDone)?;
+        config.systemd.reset_failed(&[DCOS_DOWNLOAD, DCOS_SETUP])?;
+    }
+    for leftover in bootstrap::leftovers(config) {
+        match std::fs::remove_dir_all(&leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &leftover)(error).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// That units failed while they went is of no interest any more.
 fn forget(config: &Config, units: &[String]) -> Result<(), Error> {
     if config.units.manage {
@@ -110,6 +132,9 @@ fn without_root(config: &Config) -> Result<(), Error> {
     no_longer_with_the_machine(config)?;
     for unit in unit_files(config) {
         files::remove(&config.unit_dir().join(unit))?;
+    }
+    if config.units.manage {
+        config.systemd.daemon_reload()?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::Config;
+use crate::bootstrap::Request;
 
 /// What bad usage is answered with.
 pub(crate) const USAGE: &str = "\
@@ -20,6 +21,8 @@ Usage:
   pkgpanda list [options]
   pkgpanda remove <id>... [options]
   pkgpanda verify [<id>...] [options]
+  pkgpanda bootstrap --repository-url=<url> [--sha256=<hash>] [--role=<role>]... <bootstrap-id>
+                     [--no-systemd] [--no-block-systemd]
   pkgpanda setup [options]
   pkgpanda uninstall [options]
   pkgpanda check [--list] [options]
@@ -41,6 +44,11 @@ Options:
                                 packages if one of them fails
     --list                      Print the checks instead of running them
     --repository-url=<url>      Where packages are fetched from: BASE of BASE/packages/NAME/ID.tar.xz
+                                and of BASE/bootstrap/ID.bootstrap.tar.xz
+    --sha256=<hash>             The SHA-256 that the bootstrap must have; without this option the server
+                                is asked for it, and trusted
+    --role=<role>               A role that this host gets beside those in <conf-dir>/roles: master, slave,
+                                slave_public
 ";
 
 /// What `--help` prints.
@@ -71,13 +79,14 @@ pub(crate) enum Command {
     List,
     Remove { ids: Vec<String> },
     Verify { ids: Vec<String> },
+    Bootstrap(Request),
     Setup,
     Uninstall,
     Check { list: bool },
 }
 
 /// The long options, and whether they have a value.
-const OPTIONS: [(&str, bool); 9] = [
+const OPTIONS: [(&str, bool); 11] = [
     ("--config-dir", true),
     ("--no-systemd", false),
     ("--no-block-systemd", false),
@@ -87,7 +96,15 @@ const OPTIONS: [(&str, bool); 9] = [
     ("--rollback-on-failed-checks", false),
     ("--list", false),
     ("--repository-url", true),
+    ("--sha256", true),
+    (ROLE, true),
 ];
+
+/// The option that may be given more than once.
+const ROLE: &str = "--role";
+
+/// What `bootstrap` does not take: its units work on the usual paths.
+const NOT_FOR_BOOTSTRAP: [&str; 4] = ["--config-dir", "--root", "--repository", "--rooted-systemd"];
 
 /// Reads the words after the program's name; relative paths are taken against `directory`.
 /// `usual` is what the command works on where no option says otherwise.
@@ -101,6 +118,15 @@ pub(crate) fn parse(words: &[OsString], directory: &Path, usual: &Config) -> Ask
     }
     let mut given = Given(words.options);
     let Some(command) = command(&words.operands, &mut given) else { return Asked::Bad(String::new()) };
+    if let Command::Bootstrap(_) = command {
+        let other = given.0.iter().map(|(name, _)| *name).find(|name| NOT_FOR_BOOTSTRAP.contains(name));
+        if let Some(name) = other {
+            let root = crate::config::ROOT;
+            return Asked::Bad(format!(
+                "{name} is not for bootstrap, whose units work on {root} and nowhere else"
+            ));
+        }
+    }
     match config(&mut given, directory, usual.clone()) {
         Err(bad) => Asked::Bad(bad),
         // An option of another command.
@@ -155,7 +181,7 @@ impl Words {
                 _ => return Err(format!("{name} requires argument")),
             },
         };
-        if self.options.iter().any(|(other, _)| *other == name) {
+        if name != ROLE && self.options.iter().any(|(other, _)| *other == name) {
             return Err(format!("{name} is given twice"));
         }
         self.options.push((name, value));
@@ -186,7 +212,7 @@ struct Given(Vec<(&'static str, OsString)>);
 impl Given {
     fn take(&mut self, name: &str) -> Option<OsString> {
         let at = self.0.iter().position(|(given, _)| *given == name)?;
-        Some(self.0.swap_remove(at).1)
+        Some(self.0.remove(at).1)
     }
 
     fn flag(&mut self, name: &str) -> bool {
@@ -215,6 +241,12 @@ fn command(operands: &[OsString], given: &mut Given) -> Option<Command> {
         ("rollback", []) => Command::Rollback,
         ("active", []) => Command::Active,
         ("list", []) => Command::List,
+        ("bootstrap", [id]) => Command::Bootstrap(Request {
+            repository_url: text(&given.take("--repository-url")?),
+            id: text(id),
+            sha256: given.take("--sha256").as_ref().map(text),
+            roles: std::iter::from_fn(|| given.take(ROLE)).map(|role| text(&role)).collect(),
+        }),
         ("setup", []) => Command::Setup,
         ("uninstall", []) => Command::Uninstall,
         ("check", []) => Command::Check { list: given.flag("--list") },
@@ -293,6 +325,18 @@ mod tests {
         check("remove -- --list", Command::Remove { ids: ids(&["--list"]) });
         check("verify", Command::Verify { ids: vec![] });
         check("verify a--1", Command::Verify { ids: ids(&["a--1"]) });
+        let asked = |sha256: Option<&str>, roles: &[&str]| {
+            let (repository_url, id) = ("http://x".to_owned(), "8e0d".to_owned());
+            Command::Bootstrap(Request {
+                repository_url,
+                id,
+                sha256: sha256.map(Into::into),
+                roles: ids(roles),
+            })
+        };
+        check("bootstrap --repository-url=http://x 8e0d", asked(None, &[]));
+        let line = "bootstrap --role=master 8e0d --repository-url http://x --role slave --sha 12 --no-block";
+        check(line, asked(Some("12"), &["master", "slave"]));
         check("setup", Command::Setup);
         check("uninstall", Command::Uninstall);
         check("check", Command::Check { list: false });
@@ -330,7 +374,7 @@ mod tests {
         bad("list --repository-url=x", "");
         bad(
             "list --ro=x",
-            "--ro is not a unique prefix: --root, --rooted-systemd, --rollback-on-failed-checks?",
+            "--ro is not a unique prefix: --root, --rooted-systemd, --rollback-on-failed-checks, --role?",
         );
         bad("list --repo x", "--repo is not a unique prefix: --repository, --repository-url?");
         bad("list --root", "--root requires argument");
@@ -338,6 +382,16 @@ mod tests {
         bad("list --no-systemd=1", "--no-systemd must not have an argument");
         bad("list --root=a --root=b", "--root is given twice");
         bad("list --root=", "--root is empty, allowed is a path");
+        bad("bootstrap --repository-url=http://x", "");
+        bad("bootstrap 8e0d", "");
+        bad("setup --role=master", "");
+        for option in ["--root=/x", "--repository=/x", "--config-dir=/x", "--rooted-systemd"] {
+            let name = option.split('=').next().unwrap();
+            bad(
+                &format!("bootstrap --repository-url=http://x 8e0d {option}"),
+                &format!("{name} is not for bootstrap, whose units work on /opt/mesosphere and nowhere else"),
+            );
+        }
         bad("list --nope", "--nope is not an option");
         bad("list -x", "-x is not an option");
     }

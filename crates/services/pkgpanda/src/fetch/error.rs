@@ -53,6 +53,14 @@ pub enum FetchError {
         /// How many it may have.
         limit: u64,
     },
+    /// More than what was asked for may have.
+    #[error("{name} has more than {limit} bytes: is the repository URL right?")]
+    NotSmall {
+        /// The file.
+        name: String,
+        /// How many bytes it may have.
+        limit: usize,
+    },
     /// What came is no package, or another one.
     #[error("{url}: {}; the file was removed: build or upload the package anew", base::with_causes(.problem))]
     Tarball {
@@ -117,7 +125,7 @@ impl FetchError {
 
 fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        404 | 410 => "the repository does not have this package; are URL and id right, and was it uploaded?",
+        404 | 410 => "the repository does not have it; are URL and id right, and was it uploaded?",
         401 | 403 => "it demands a login: give it in the URL, as in https://USER:PASSWORD@HOST/PATH",
         408 | 429 | 500.. => "it has a problem of its own; try again later",
         200..=399 => "only 200 and 206 bring a package; is the URL that of a repository?",

@@ -9,6 +9,7 @@ mod error;
 mod origin;
 mod part;
 mod show;
+mod small;
 #[cfg(test)]
 mod tests;
 

@@ -46,8 +46,13 @@ impl Origin {
         }
     }
 
+    /// Where a package is.
     pub(crate) fn place_of(&self, id: &PackageId) -> Result<Place, FetchError> {
-        let path = format!("packages/{}/{id}{TARBALL_SUFFIX}", id.name());
+        self.place(&format!("packages/{}/{id}{TARBALL_SUFFIX}", id.name()))
+    }
+
+    /// Where the file at a relative path is.
+    pub(crate) fn place(&self, path: &str) -> Result<Place, FetchError> {
         match self {
             Origin::Directory(directory) => Ok(Place::File(directory.join(path))),
             Origin::Web(base) => {

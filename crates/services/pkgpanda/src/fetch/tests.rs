@@ -144,11 +144,7 @@ fn no_status_but_200_and_206_is_a_package() {
     check("201 Created", 1, "only 200 and 206 bring a package; is the URL that of a repository?");
     check("206 Partial Content", 1, "only 200 and 206 bring a package; is the URL that of a repository?");
     check("300 Multiple Choices", 1, "only 200 and 206 bring a package; is the URL that of a repository?");
-    check(
-        "404 Not Found",
-        1,
-        "the repository does not have this package; are URL and id right, and was it uploaded?",
-    );
+    check("404 Not Found", 1, "the repository does not have it; are URL and id right, and was it uploaded?");
     check(
         "403 Forbidden",
         1,

@@ -3,6 +3,7 @@
 
 mod activation;
 mod api;
+mod bootstrap;
 mod commands;
 mod crash;
 mod host;

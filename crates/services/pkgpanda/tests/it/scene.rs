@@ -68,6 +68,7 @@ impl Scene {
             repository: dir.join("repository"),
             config_dir: dir.join("conf"),
             state_dir_root: dir.join("state"),
+            system_units: dir.join("units"),
             accounts: Accounts::of(dir.join("etc"), [nothing()]),
             systemd: Systemd::of([nothing()]),
             ..Config::default()
