@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use systemd::SystemState;
+use testkit::eventually;
 
 use super::host::{Host, ids};
 use super::package::Package;
@@ -58,8 +59,11 @@ fn a_host_with_only_the_program_becomes_a_node() {
     let left = host.machine.snapshot().unwrap().without(of_the_installer);
     assert_eq!(bare.differences(&left), [""; 0]);
 
-    // Killed somewhere, and asked again.
+    // Killed at once, and with the root just there, and asked again.
     drop(host.start(&["bootstrap", "8e0d", URL, "--role=master"]).kill());
+    let running = host.start(&["bootstrap", "8e0d", URL, "--role=master"]);
+    eventually("the root is there", || host.exists("/opt/mesosphere/active").then_some(()));
+    drop(running.kill());
     let said = host.run(&["bootstrap", "8e0d", URL, "--role=master"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.out.contains("This host is a node"), "{said:?}");
@@ -98,7 +102,7 @@ fn a_host_that_was_prepared_without_systemd_becomes_a_node_at_its_next_start() {
     assert!(!host.exists("/opt/mesosphere/active"));
     host.machine.power_off();
     host.machine.boot_again().unwrap();
-    testkit::eventually("the host is set up", || {
+    eventually("the host is set up", || {
         (host.exists("/opt/mesosphere/active") && !host.exists("/opt/mesosphere/bootstrap")).then_some(())
     });
     host.units_follow_links();

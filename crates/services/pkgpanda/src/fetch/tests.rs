@@ -154,6 +154,31 @@ fn no_status_but_200_and_206_is_a_package() {
 }
 
 #[test]
+fn small_files_are_read_whole_or_not_at_all() {
+    let check = |replies: Vec<Vec<u8>>, expected: Result<&str, &str>| {
+        let server = Server::start(replies.into_iter().map(reply).collect());
+        let origin = Origin::parse(&server.base, "/".as_ref()).unwrap();
+        let text =
+            quick().small_text(&origin, "bootstrap/x.sha256").map_err(|error| base::with_causes(&error));
+        match expected {
+            Ok(expected) => assert_eq!(text.unwrap(), expected),
+            Err(part) => {
+                let error = text.unwrap_err();
+                assert!(error.contains(&format!("{}/bootstrap/x.sha256", server.base)), "{error}");
+                assert!(error.contains(part), "{error}");
+            }
+        }
+    };
+    check(vec![whole("", b"text")], Ok("text"));
+    let busy = || answer("503 Service Unavailable", "", 0, b"");
+    check(vec![busy(), busy(), whole("", b"later")], Ok("later"));
+    check(vec![busy(), busy(), busy()], Err("503 Service Unavailable: it has a problem of its own"));
+    check(vec![answer("404 Not Found", "", 0, b"")], Err("404 Not Found: the repository does not have it"));
+    check(vec![whole("", &[b'x'; 4096])], Ok(&"x".repeat(4096)));
+    check(vec![whole("", &[b'x'; 4097])], Err("has more than 4096 bytes"));
+}
+
+#[test]
 fn what_broke_off_is_gone_on_with_also_by_the_next_process() {
     let (_dir, repository) = scene();
     let bytes = tarball();
