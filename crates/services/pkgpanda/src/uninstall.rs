@@ -8,7 +8,7 @@ use api_pkgpanda::step::{CURRENT, GENERATIONS, JOURNAL, LOCK, MADE};
 use pkgpanda_core::units::{DCOS_DOWNLOAD, DCOS_SETUP, DCOS_TARGET};
 use systemd::Block;
 
-use crate::files;
+use crate::files::{self, failed};
 use crate::machine::{self, Machine};
 use crate::session::{self, Session};
 use crate::{Config, Error, activate, bootstrap, config};
