@@ -430,7 +430,8 @@ fn bash_completes_commands_and_ids() {
     let cluster = Cluster::start(DCOS, Options::default());
     cluster.create_app(&sleepers("hello", 0));
     let user = User::of(&cluster);
-    let script = user.dcos("completion bash").stdout;
+    let script = user.home.path().join("completion");
+    std::fs::write(&script, user.dcos("completion bash").stdout).unwrap();
     let bin = user.home.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(DCOS, bin.join("dcos")).unwrap();
@@ -440,7 +441,8 @@ fn bash_completes_commands_and_ids() {
         let (current, last) = (words[words.len() - 1], words.len() - 1);
         let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
         let test = format!(
-            "{script}\nCOMP_WORDS=({}); COMP_CWORD={last}; _dcos_ids dcos '{current}' ''; echo \"${{COMPREPLY[*]}}\"",
+            "source '{}'\nCOMP_WORDS=({}); COMP_CWORD={last}; _dcos_ids dcos '{current}' ''; echo \"${{COMPREPLY[*]}}\"",
+            script.display(),
             quoted.join(" "),
         );
         let mut bash = Command::new("bash");
