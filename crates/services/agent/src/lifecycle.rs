@@ -145,7 +145,13 @@ impl Context {
         let container_id = launch.run.container_id.clone();
         let provided = tokio::select! {
             provided = self.prepare(&launch) => provided,
-            _ = &mut ended => return self.end(container_id, Exit::Unknown).await,
+            asked = &mut ended => {
+                // An error means that the agent is stopping: what was prepared is found by its next start.
+                if asked.is_ok() {
+                    self.end(container_id, Exit::Unknown).await;
+                }
+                return;
+            }
         };
         let started = match provided {
             Ok(provided) => self.start(&container_id, provided).await,
@@ -213,8 +219,13 @@ impl Context {
     async fn watch(&self, container_id: ContainerId, process: ProcessIdentity, ended: oneshot::Receiver<()>) {
         let exit = tokio::select! {
             exit = self.containers.wait(&process) => exit,
-            // An error means that the event loop is gone, and this task goes with it.
-            _ = ended => Exit::Unknown,
+            asked = ended => {
+                // An error means that the agent is stopping: its containers stay.
+                if asked.is_err() {
+                    return;
+                }
+                Exit::Unknown
+            }
         };
         self.end(container_id, exit).await;
     }
