@@ -1,7 +1,7 @@
 use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api_pkgpanda::step::{ActiveSet, CURRENT, GENERATIONS, GenerationState, JOURNAL, LOCK, SET, STATE};
 use host::{FileLock, LockError};
@@ -13,8 +13,6 @@ use crate::tree::{Observer, Opened, Tree, names, open_below, write_all};
 
 /// The longest file of our own that is read, in bytes.
 const FILE_LIMIT: u64 = 64 << 20;
-/// Between two attempts to take the lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Added to a file's name while it is written.
 const UNFINISHED: &str = ".unfinished";
 /// The files at the top that are written this way, and the link that becomes `current`.
@@ -241,25 +239,13 @@ impl Root {
     ///
     /// # Errors
     /// [`Error::Busy`] after that time; [`Error::File`] if there can be no lock file.
-    pub fn lock(&self, wait: Duration, mut waiting: impl FnMut(Option<u32>)) -> Result<Locked<'_>, Error> {
-        let begun = Instant::now();
-        let mut told = false;
-        loop {
-            match FileLock::take(&self.path().join(LOCK)) {
-                Ok(lock) => return Ok(Locked { root: self, observer: None, _lock: lock }),
-                Err(LockError::Held { owner, .. }) if begun.elapsed() >= wait => {
-                    return Err(Error::Busy { path: self.path().to_owned(), owner, waited: wait });
-                }
-                Err(LockError::Held { owner, .. }) => {
-                    if !told {
-                        waiting(owner);
-                        told = true;
-                    }
-                    #[expect(clippy::disallowed_methods, reason = "a lock of another process tells nobody")]
-                    std::thread::sleep(LOCK_PAUSE.min(wait.saturating_sub(begun.elapsed())));
-                }
-                Err(LockError::Lock { path, source }) => return Err(Error::file("lock", path, source)),
+    pub fn lock(&self, wait: Duration, waiting: impl FnOnce(Option<u32>)) -> Result<Locked<'_>, Error> {
+        match FileLock::take_within(&self.path().join(LOCK), wait, waiting) {
+            Ok(lock) => Ok(Locked { root: self, observer: None, _lock: lock }),
+            Err(LockError::Held { owner, .. }) => {
+                Err(Error::Busy { path: self.path().to_owned(), owner, waited: wait })
             }
+            Err(LockError::Lock { path, source }) => Err(Error::file("lock", path, source)),
         }
     }
 }

@@ -1,14 +1,12 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{FileLock, LockError};
 
 /// How long an own lease may still be held by an earlier run.
 const DYING: Duration = Duration::from_secs(1);
-/// How long to rest between two attempts.
-const REST: Duration = Duration::from_millis(5);
 
 /// A directory whose files are leases of something that this machine has once: its owner locks the file
 /// and writes its name to it. The lock says who runs now; the name says whose tasks may still run, so that
@@ -106,19 +104,10 @@ impl LeaseDir {
     }
 }
 
-/// Locks the file of a lease. One whose owner is meant (`mine`) is tried for a moment: a process that an earlier run was just
-/// forking has the lock until it executes its program.
+/// Locks the file of a lease. One whose owner is meant (`mine`) is tried for a moment: a process that an earlier run was
+/// just forking has the lock until it executes its program.
 fn lock(path: &Path, mine: bool) -> Result<FileLock, LockError> {
-    let deadline = Instant::now() + DYING;
-    loop {
-        match FileLock::take(path) {
-            Err(LockError::Held { .. }) if mine && Instant::now() < deadline => {
-                #[allow(clippy::disallowed_methods, reason = "a rest between two looks, with a deadline")]
-                std::thread::sleep(REST);
-            }
-            taken => return taken,
-        }
-    }
+    FileLock::take_within(path, if mine { DYING } else { Duration::ZERO }, |_| {})
 }
 
 /// Makes a lease nobody's. What cannot be given up is taken back later by who needs it.

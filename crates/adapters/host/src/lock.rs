@@ -1,7 +1,16 @@
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long one who waits rests between two looks: no wait is told of the end of another process.
+const REST: Duration = Duration::from_millis(20);
+/// How often the kernel's table is read, at most, until it says the same twice.
+const LOOKS: usize = 20;
+/// The bytes of the table that are asked for at once, and the most of them all.
+const PIECE: usize = 64 << 10;
+const MAX_TABLE: u64 = 16 << 20;
 
 /// A lock on a file that one process of the machine holds; the kernel releases it when the process
 /// ends, however it ends.
@@ -66,6 +75,35 @@ impl FileLock {
         }
     }
 
+    /// Takes the lock on `path`, waiting for it at most `wait`. `waiting` is told once who has it, where the kernel
+    /// tells. Blocks its thread.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] after that time.
+    pub fn take_within(
+        path: &Path,
+        wait: Duration,
+        waiting: impl FnOnce(Option<u32>),
+    ) -> Result<FileLock, LockError> {
+        let begun = Instant::now();
+        let mut waiting = Some(waiting);
+        loop {
+            match FileLock::take(path) {
+                Err(LockError::Held { owner, .. }) if begun.elapsed() < wait => {
+                    if let Some(waiting) = waiting.take() {
+                        waiting(owner);
+                    }
+                    #[allow(
+                        clippy::disallowed_methods,
+                        reason = "a rest between two looks, with a deadline"
+                    )]
+                    std::thread::sleep(REST.min(wait.saturating_sub(begun.elapsed())));
+                }
+                taken => return taken,
+            }
+        }
+    }
+
     /// The locked file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -88,11 +126,28 @@ pub fn lock_owner(path: &Path) -> Option<u32> {
     owner(std::fs::metadata(path).ok())
 }
 
-/// Who holds the flock on the file of this metadata, by `/proc/locks`.
+/// Who holds the flock on the file of this metadata, by `/proc/locks`. The kernel gives that table in pieces, and leaves
+/// out a line when one of an earlier piece goes meanwhile: that nobody holds it is believed of a table that stands still.
 fn owner(meta: Option<Metadata>) -> Option<u32> {
     let meta = meta?;
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    owner_in(&locks, rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()), meta.ino())
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    let mut before = None;
+    for _ in 0..LOOKS {
+        let locks = table().ok()?;
+        let owner = owner_in(&locks, major, minor, meta.ino());
+        if owner.is_some() || before.as_ref() == Some(&locks) {
+            return owner;
+        }
+        before = Some(locks);
+    }
+    None
+}
+
+/// The text of `/proc/locks`, in as few pieces as the kernel gives.
+fn table() -> io::Result<String> {
+    let mut locks = String::with_capacity(PIECE);
+    File::open("/proc/locks")?.take(MAX_TABLE).read_to_string(&mut locks)?;
+    Ok(locks)
 }
 
 /// Finds the owner in the text of `/proc/locks`, whose lines are
@@ -146,6 +201,48 @@ mod tests {
                     }
                 });
             }
+        });
+    }
+
+    #[test]
+    fn an_owner_is_found_while_others_come_and_go() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let _held = FileLock::take(&path).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for thread in 0..2 {
+                let (dir, done) = (dir.path(), &done);
+                scope.spawn(move || {
+                    while !done.load(Ordering::SeqCst) {
+                        let take = |at| FileLock::take(&dir.join(format!("{thread}-{at}"))).unwrap();
+                        let _all: Vec<FileLock> = (0..150).map(take).collect();
+                    }
+                });
+            }
+            let missed = (0..3000).filter(|_| lock_owner(&path) != Some(std::process::id())).count();
+            done.store(true, Ordering::SeqCst);
+            assert_eq!(missed, 0);
+        });
+    }
+
+    #[test]
+    fn who_waits_is_told_for_whom_and_gets_it_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = FileLock::take(&path).unwrap();
+        let (told, mut owners) = (std::sync::mpsc::channel(), Vec::new());
+        let refused = FileLock::take_within(&path, Duration::from_millis(50), |owner| owners.push(owner));
+        assert!(matches!(refused, Err(LockError::Held { .. })), "{refused:?}");
+        assert_eq!(owners, [Some(std::process::id())]);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                FileLock::take_within(&path, Duration::from_secs(60), |owner| told.0.send(owner).unwrap())
+            });
+            told.1.recv().unwrap();
+            drop(held);
+            waiter.join().unwrap().unwrap();
         });
     }
 

@@ -5,17 +5,13 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api_pkgpanda::PackageId;
 use host::{FileLock, LockError};
 
 /// How long another run is waited for.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often the lock is tried meanwhile.
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -191,19 +187,8 @@ pub(crate) struct Output {
 }
 
 fn lock(path: &Path) -> Result<FileLock, CacheError> {
-    let until = Instant::now() + LOCK_TIMEOUT;
-    // Never anything comes: it is a pause.
-    let (_held, never) = mpsc::channel::<()>();
-    loop {
-        match FileLock::take(path) {
-            Ok(lock) => return Ok(lock),
-            Err(held @ LockError::Held { .. }) if Instant::now() >= until => {
-                return Err(CacheError::Busy(held));
-            }
-            Err(LockError::Held { .. }) => {
-                let _ = never.recv_timeout(LOCK_PAUSE);
-            }
-            Err(error) => return Err(CacheError::Lock(error)),
-        }
-    }
+    FileLock::take_within(path, LOCK_TIMEOUT, |_| {}).map_err(|error| match error {
+        LockError::Held { .. } => CacheError::Busy(error),
+        LockError::Lock { .. } => CacheError::Lock(error),
+    })
 }

@@ -3,16 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use debian::{Apt, Error};
-use host::{FileLock, LockError};
+use host::FileLock;
 
 /// How long somebody else's downloads are waited for.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// How often the lock is tried meanwhile.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Does something with apt, whose state is in the folder `cache`, while nobody else does.
 pub(crate) fn with<T, E: From<Error>>(
@@ -25,20 +22,8 @@ pub(crate) fn with<T, E: From<Error>>(
         move |source| Error::File { attempt, path, source }
     };
     fs::create_dir_all(&dir).map_err(failed("make the directory"))?;
-    let _lock = lock(&dir.join("lock")).map_err(io::Error::other).map_err(failed("lock"))?;
+    let _lock = FileLock::take_within(&dir.join("lock"), PATIENCE, |_| {})
+        .map_err(io::Error::other)
+        .map_err(failed("lock"))?;
     work(&mut Apt::open(&dir)?)
-}
-
-fn lock(path: &Path) -> Result<FileLock, LockError> {
-    let until = Instant::now() + PATIENCE;
-    // Never anything comes: it is a pause.
-    let (_held, never) = mpsc::channel::<()>();
-    loop {
-        match FileLock::take(path) {
-            Err(LockError::Held { .. }) if Instant::now() < until => {
-                let _ = never.recv_timeout(PAUSE);
-            }
-            taken => return taken,
-        }
-    }
 }

@@ -294,7 +294,7 @@ mod tests {
 
     fn asked(line: &str) -> Asked {
         let words: Vec<OsString> = line.split(' ').filter(|word| !word.is_empty()).map(Into::into).collect();
-        parse(&words, Path::new("/work/dir"), &Config::default())
+        parse(&words, Path::new("/srv/dir"), &Config::default())
     }
 
     fn check(line: &str, command: Command) {
@@ -350,9 +350,9 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(config.root, Path::new("/work/dir/s"));
+        assert_eq!(config.root, Path::new("/srv/dir/s"));
         assert_eq!(config.repository.as_os_str(), "/p/q");
-        assert_eq!(config.config_dir, Path::new("/work/dir/c"));
+        assert_eq!(config.config_dir, Path::new("/srv/dir/c"));
         assert!(!config.units.manage && !config.units.block && config.units.rooted);
     }
 

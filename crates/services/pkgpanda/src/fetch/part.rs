@@ -1,13 +1,13 @@
 //! A tarball on its way: `.downloads/ID.tar.xz` in the repository, and beside it what tells whether a server still
 //! has the same.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api_pkgpanda::{PackageId, TARBALL_SUFFIX};
+use host::{FileLock, LockError};
 use serde::{Deserialize, Serialize};
 use web_client::Url;
 
@@ -16,7 +16,6 @@ use crate::repository::DOWNLOADS;
 
 /// How long is waited for another process that downloads the same package.
 const WAIT: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(50);
 
 /// What is known of the file at the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +33,7 @@ pub(crate) struct Known {
 pub(crate) struct Part {
     file: File,
     path: PathBuf,
+    _lock: FileLock,
     known: Known,
     written: u64,
 }
@@ -44,9 +44,15 @@ impl Part {
         let dir = repository.join(DOWNLOADS);
         std::fs::create_dir_all(&dir).map_err(FetchError::store("make directory", &dir))?;
         let path = dir.join(format!("{id}{TARBALL_SUFFIX}"));
-        let file = lock(&path)?;
+        let (file, lock) = open(&path)?;
         let url = url.to_string();
-        let mut part = Part { file, path, known: Known { url: url.clone(), ..Known::default() }, written: 0 };
+        let mut part = Part {
+            file,
+            path,
+            _lock: lock,
+            known: Known { url: url.clone(), ..Known::default() },
+            written: 0,
+        };
         let known = std::fs::read(part.known_path()).ok();
         let known = known.and_then(|known| serde_json::from_slice::<Known>(&known).ok());
         match known.filter(|known| known.url == url && known.validator.is_some()) {
@@ -117,34 +123,13 @@ impl Part {
     }
 }
 
-/// Opens the file for this process alone. It may be removed by the one before while this one waits for it.
-fn lock(path: &Path) -> Result<File, FetchError> {
-    let failed = |error| FetchError::store("open", path)(error);
-    let until = Instant::now() + WAIT;
-    loop {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) if is_at(&file, path).map_err(failed)? => return Ok(file),
-            Ok(()) => continue,
-            Err(TryLockError::WouldBlock) if Instant::now() < until => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(FetchError::Locked { path: path.to_owned(), seconds: WAIT.as_secs() });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        #[allow(clippy::disallowed_methods, reason = "a rest between two looks, with a deadline")]
-        std::thread::sleep(POLL);
-    }
-}
-
-/// Whether that file is still the one of this name.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let opened = file.metadata()?;
-    match std::fs::metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+/// The file, open for this process alone. It is removed under the lock only: the one that is locked is the one that is
+/// opened.
+fn open(path: &Path) -> Result<(File, FileLock), FetchError> {
+    let lock = FileLock::take_within(path, WAIT, |_| {}).map_err(|error| match error {
+        LockError::Held { .. } => FetchError::Locked { path: path.to_owned(), seconds: WAIT.as_secs() },
+        LockError::Lock { source, .. } => FetchError::store("open", path)(source),
+    })?;
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    Ok((file.map_err(FetchError::store("open", path))?, lock))
 }

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api_pkgpanda::{BUILDINFO, Contents, Kind, MANIFEST, Manifest, PKGINFO, PackageId, PkgInfo};
 use host::{FileLock, LockError};
@@ -39,8 +39,6 @@ const LEFTOVER: &str = "_tmp";
 const SETUP: &str = "setup";
 /// How long a writer waits for another.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// How often it looks.
-const LOCK_POLL: Duration = Duration::from_millis(20);
 /// The largest `pkginfo.json`, `buildinfo.full.json` and manifest that are read.
 const MAX_JSON: u64 = 256 << 20;
 
@@ -215,26 +213,12 @@ impl Repository {
     /// Keeps other writers away for as long as it is held. Waits ten seconds for one that is there.
     fn lock(&self) -> Result<FileLock, Error> {
         let path = self.dir.join(".lock");
-        let until = Instant::now() + LOCK_WAIT;
-        loop {
-            match FileLock::take(&path) {
-                Ok(lock) => return Ok(lock),
-                Err(LockError::Held { .. }) if Instant::now() < until => {
-                    #[allow(
-                        clippy::disallowed_methods,
-                        reason = "a rest between two looks, with a deadline"
-                    )]
-                    std::thread::sleep(LOCK_POLL);
-                }
-                Err(LockError::Held { owner, .. }) => {
-                    let (path, seconds) = (self.dir.clone(), LOCK_WAIT.as_secs());
-                    return Err(Error::Locked { path, owner, seconds });
-                }
-                Err(LockError::Lock { source, .. }) => {
-                    return Err(Error::Io { attempt: "lock", path, source });
-                }
+        FileLock::take_within(&path, LOCK_WAIT, |_| {}).map_err(|error| match error {
+            LockError::Held { owner, .. } => {
+                Error::Locked { path: self.dir.clone(), owner, seconds: LOCK_WAIT.as_secs() }
             }
-        }
+            LockError::Lock { source, path } => Error::Io { attempt: "lock", path, source },
+        })
     }
 
     fn leftover(&self, id: &PackageId) -> PathBuf {
