@@ -11,6 +11,7 @@ mod guide;
 mod hosts;
 mod images;
 mod leftovers;
+mod machines;
 mod mkpanda;
 mod names;
 mod networks;

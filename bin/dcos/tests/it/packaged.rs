@@ -1,19 +1,15 @@
 //! A node out of packages: what their build scripts make, activated on a machine with systemd.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use testkit::{Machine, eventually};
+use testkit::Machine;
 
-use crate::apps::{DCOS, sleepers};
+use crate::apps::DCOS;
+use crate::machines::{Cluster, configure, give_address};
 use crate::packages::{folder, names};
 
-/// The node's address. No component may take loopback for granted.
-const IP: &str = "10.99.0.1";
-/// The cluster's token.
-const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Packages whose sources are Debian's: without a network they cannot be made.
 const OF_DEBIAN: [&str; 3] = ["cni", "debian-runtime", "logrotate"];
 const TASKS: u32 = 5;
@@ -59,36 +55,6 @@ fn build(machine: &Machine, name: &str) {
         .unwrap();
 }
 
-/// The package that tells the node's address and the cluster's token, as a configuration brings it.
-fn configuration(machine: &Machine) {
-    let package = machine.root().join("opt/mesosphere/packages/dcos-config--setup_test");
-    fs::create_dir_all(package.join("bin")).unwrap();
-    let environment = json!({"environment": {
-        "MESOS_IP_DISCOVERY_COMMAND": "/opt/mesosphere/bin/detect_ip",
-        "DCOS_TOKEN_FILE": "/etc/mesosphere/token",
-    }});
-    fs::write(package.join("pkginfo.json"), environment.to_string()).unwrap();
-    fs::write(machine.root().join("etc/mesosphere/token"), TOKEN).unwrap();
-    sh(machine, "chmod 600 /etc/mesosphere/token");
-    fs::write(package.join("bin/detect_ip"), format!("#!/bin/sh\necho {IP}\n")).unwrap();
-    sh(machine, "chmod 755 /opt/mesosphere/packages/dcos-config--setup_test/bin/detect_ip");
-}
-
-fn ask(machine: &Machine, arguments: &[&str], path: &str) -> Option<Value> {
-    let url = format!("http://{IP}{path}");
-    let authorization = format!("Authorization: token={TOKEN}");
-    let mut all = vec!["-sS", "--max-time", "5", "-H", &authorization];
-    all.extend(arguments);
-    all.push(&url);
-    serde_json::from_slice(&machine.run("curl", &all).stdout).ok()
-}
-
-fn tasks(machine: &Machine) -> Option<BTreeSet<String>> {
-    let found = machine.run("pgrep", &["-x", "sleep"]);
-    let pids: BTreeSet<String> = String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect();
-    (pids.len() == TASKS as usize).then_some(pids)
-}
-
 #[test]
 fn packages_make_a_node() {
     let machine = match Machine::boot("node") {
@@ -98,15 +64,12 @@ fn packages_make_a_node() {
             return;
         }
     };
-    sh(
-        &machine,
-        &format!("ip address add {IP}/32 dev lo; mkdir -p /opt/mesosphere/packages /etc/mesosphere/roles"),
-    );
-    sh(&machine, "touch /etc/mesosphere/roles/master /etc/mesosphere/roles/slave");
+    give_address(&machine);
+    sh(&machine, "mkdir -p /opt/mesosphere/packages");
     let packages: Vec<String> =
         names().into_iter().filter(|name| !OF_DEBIAN.contains(&name.as_str())).collect();
     packages.iter().for_each(|name| build(&machine, name));
-    configuration(&machine);
+    configure(&machine.root(), "opt/mesosphere/packages/dcos-config--setup_test");
     let mut ids: Vec<String> = packages.iter().map(|name| format!("{name}--test")).collect();
     ids.push("dcos-config--setup_test".to_owned());
     let pkgpanda = "/opt/mesosphere/packages/dcos--test/bin/pkgpanda";
@@ -133,30 +96,19 @@ fn packages_make_a_node() {
         sh(&machine, "/opt/mesosphere/bin/dcos-shell sh -c 'echo $MESOS_IP_DISCOVERY_COMMAND'").trim(),
         "/opt/mesosphere/bin/detect_ip"
     );
+    let cluster = Cluster::of_packages(&machine);
     let id = sh(&machine, "cat /var/lib/dcos/cluster-id");
-    assert_eq!(ask(&machine, &[], "/metadata").unwrap()["CLUSTER_ID"], id.trim());
+    assert_eq!(cluster.ask(&[], "/metadata").unwrap()["CLUSTER_ID"], id.trim());
 
-    let active = ask(&machine, &[], "/pkgpanda/active/").unwrap();
+    let active = cluster.ask(&[], "/pkgpanda/active/").unwrap();
     assert!(active.as_array().unwrap().contains(&json!("dcos--test")), "{active}");
-    let refused =
-        sh(&machine, &format!("curl -sS -o /dev/null -w '%{{http_code}}' http://{IP}/pkgpanda/active/"));
-    assert_eq!(refused, "401");
+    assert_eq!(cluster.status_for_a_stranger("/pkgpanda/active/"), "401");
 
-    let body = sleepers("sleepers", TASKS).to_string();
-    eventually("Marathon takes the app", || {
-        let post = ["-X", "POST", "-H", "Content-Type: application/json", "-d", &body];
-        (ask(&machine, &post, "/marathon/v2/apps")?["id"] == "/sleepers").then_some(())
-    });
-    let running = || {
-        let app = ask(&machine, &[], "/marathon/v2/apps/sleepers")?["app"].clone();
-        (app["tasksRunning"] == TASKS).then_some(())
-    };
-    eventually("all tasks run", running);
-    let before = tasks(&machine).unwrap();
+    cluster.launch_sleepers(TASKS);
+    let before = cluster.sleepers(TASKS);
     sh(&machine, "systemctl restart dcos-mesos-slave.service");
     sh(&machine, "systemctl kill --signal=KILL dcos-mesos-master.service dcos-marathon.service");
-    eventually("all tasks are known again", running);
-    assert_eq!(tasks(&machine), Some(before));
+    assert_eq!(cluster.sleepers(TASKS), before);
     for log in ["mesos-master/log/mesos-master.log", "mesos-agent/log/mesos-agent.log"] {
         assert!(machine.root().join("var/lib/dcos").join(log).metadata().unwrap().len() > 0, "{log}");
     }
