@@ -16,6 +16,7 @@
 //! ```
 
 mod identity;
+mod quantities;
 mod ranges;
 mod resources;
 pub mod role;
@@ -24,6 +25,7 @@ mod value;
 mod wire;
 
 pub use identity::{Disk, Identity, Name, Reservation, ReservationKind};
+pub use quantities::{InvalidQuantities, Limits, Quantities};
 pub use ranges::Ranges;
 pub use resources::{NotContained, Resource, Resources};
 pub use text::ParseResourcesError;

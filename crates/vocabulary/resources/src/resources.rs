@@ -51,7 +51,12 @@ impl Resource {
         Resource { identity: Arc::new(identity), value: self.value.clone() }
     }
 
-    fn is_indivisible(&self) -> bool {
+    /// So much of the same kind; `value` is of the same kind of value.
+    pub(crate) fn of_value(&self, value: Value) -> Resource {
+        Resource { identity: Arc::clone(&self.identity), value }
+    }
+
+    pub(crate) fn is_indivisible(&self) -> bool {
         self.identity.shared || self.identity.disk.as_ref().is_some_and(|disk| disk.is_indivisible())
     }
 }
