@@ -73,7 +73,7 @@ pub(crate) fn settle(config: &Config, err: &mut dyn Write) -> Result<(), Error> 
         return Ok(());
     }
     let mut locked = root.lock(Duration::ZERO, |_| {});
-    if matches!(&locked, Err(activation::Error::Busy { owner: Some(pid), .. }) if is_gone(*pid)) {
+    if matches!(&locked, Err(activation::Error::Busy { owner, .. }) if owner.is_none_or(is_gone)) {
         locked = root.lock(ORPHANED, |_| {});
     }
     let locked = match locked {
@@ -86,7 +86,8 @@ pub(crate) fn settle(config: &Config, err: &mut dyn Write) -> Result<(), Error> 
     recover(&mut Session { config, locked, machine: Machine::new(config), err }).map(drop)
 }
 
-/// Whether a process has ended. What it had just begun to start may hold its lock until it is another program.
+/// Whether a process has ended. What it had just begun to start may hold its lock until it is another program. In
+/// containers the kernel tells no owner of such a lock.
 fn is_gone(pid: u32) -> bool {
     ProcessIdentity::of(pid).is_none()
 }
