@@ -9,6 +9,7 @@ SHELL := /bin/bash
 export CARGO_BUILD_TARGET ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 RELEASE = $(TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/dcos
+DEBUG = $(TARGET_DIR)/$(CARGO_BUILD_TARGET)/debug/dcos
 
 # The kernel of the virtual machine in which cgroup v2 is tested; beside it, in modules/, those of its modules
 # that images and container networks need, numbered in the order in which they are loaded.
@@ -30,7 +31,7 @@ TOOLS_BENCH = wrk=wrk busybox=busybox-static docker-registry=docker-registry sko
 
 .PHONY: help
 help: ## say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 .PHONY: up
 up: tools-up release ## build, then run a datacenter on this machine (ARGS="--agents 2" and so on)
@@ -69,6 +70,19 @@ $(KERNEL):
 lint: tools-build ## formatting and clippy; the rules of the house are among the tests of xtask
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+# The recordings of the real Mesos, in files; and the program that is compared with them (the debug build
+# without PROGRAM=...).
+TRANSCRIPTS ?= ../shared/reference/mesos-transcripts
+PROGRAM ?=
+
+.PHONY: conformance
+conformance: tools-build ## compare our answers with recordings of Mesos (TRANSCRIPTS=folder PROGRAM=dcos)
+	@program="$(PROGRAM)"; \
+	if [ -z "$$program" ]; then \
+	  cargo build --locked --quiet --package dcos && program=$(DEBUG); \
+	fi; \
+	cargo run --locked --quiet --package conformance -- "$$program" "$(TRANSCRIPTS)" docs/compat/mesos.md
 
 .PHONY: bench
 bench: release tools-bench ## measure, and print one table

@@ -1,0 +1,416 @@
+//! One cluster that is driven through exchanges, each compared with its recording if there is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cluster::{AGENT, Cluster, MASTER};
+use crate::compare::{Comparison, Difference};
+use crate::http::{Answer, Connection};
+use crate::names::Names;
+use crate::shape::Shapes;
+use crate::transcript::{Event, Recording, Reply, Request};
+
+/// How long a whole answer may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a recorded stream is followed at most.
+const FOLLOWED: f64 = 20_000.0;
+
+/// Who was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    /// The leading master.
+    Master,
+    /// An agent.
+    Agent,
+    /// A leading master that has no agents.
+    Alone,
+    /// A master that does not lead.
+    Standby,
+    /// A master that wants credentials.
+    Guarded,
+    /// An executor asked its agent.
+    Executor,
+}
+
+impl Who {
+    /// The word for it in the list of deliberate differences.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Who::Master | Who::Alone => "master",
+            Who::Agent => "agent",
+            Who::Standby => "standby",
+            Who::Guarded => "guarded",
+            Who::Executor => "executor",
+        }
+    }
+}
+
+/// What is asked when there is no recording of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    /// Who is asked.
+    pub(crate) who: Who,
+    /// The method.
+    pub(crate) method: &'static str,
+    /// The path, with its query.
+    pub(crate) path: String,
+    /// Without `Host` and `Content-Length`.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body.
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+impl Ask {
+    /// `GET path`.
+    pub(crate) fn get(who: Who, path: &str) -> Self {
+        Self { who, method: "GET", path: path.to_owned(), headers: Vec::new(), body: None }
+    }
+
+    /// A call of the v1 API, in JSON.
+    pub(crate) fn call(who: Who, path: &str, call: &Value) -> Self {
+        let json = "application/json".to_owned();
+        let headers = vec![("Content-Type".to_owned(), json.clone()), ("Accept".to_owned(), json)];
+        let body = Some(call.to_string().into_bytes());
+        Self { who, method: "POST", path: path.to_owned(), headers, body }
+    }
+
+    /// As it would have been recorded.
+    pub(crate) fn request(self) -> Request {
+        let Self { method, path, headers, body, .. } = self;
+        let mut headers = headers;
+        headers.insert(0, ("Host".to_owned(), String::new()));
+        if let Some(body) = &body {
+            headers.push(("Content-Length".to_owned(), body.len().to_string()));
+        }
+        Request::Parts { method: method.to_owned(), path, headers, body }
+    }
+}
+
+/// What became of a recording.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// The recording's name.
+    pub(crate) name: String,
+    /// Who was asked what, as the list of deliberate differences names it.
+    pub(crate) exchange: String,
+    /// What is not as recorded.
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// A cluster and the recordings that are still to be compared with it.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    /// The cluster.
+    pub(crate) cluster: &'a Cluster,
+    /// The command of our own executor, for recorded ones that are not on this machine.
+    pub(crate) executor: String,
+    /// How recorded names are called here.
+    pub(crate) names: Names,
+    /// The shapes of the recordings.
+    pub(crate) mesos: &'a Shapes,
+    ours: Shapes,
+    hosts: &'a BTreeMap<String, Who>,
+    pending: BTreeMap<String, &'a Recording>,
+    /// Names of those that were compared.
+    pub(crate) done: BTreeSet<String>,
+    /// What came of them.
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+impl<'a> Run<'a> {
+    /// Over a cluster, with the recordings that nobody compared yet.
+    pub(crate) fn new(
+        cluster: &'a Cluster,
+        mesos: &'a Shapes,
+        hosts: &'a BTreeMap<String, Who>,
+        pending: BTreeMap<String, &'a Recording>,
+    ) -> Self {
+        let ip = cluster.ip().to_string();
+        let ours = Shapes::new(vec![
+            (format!("{ip}:{MASTER}"), "<master>".into()),
+            (format!("{ip}:{AGENT}"), "<agent>".into()),
+            (ip.clone(), "<host>".into()),
+        ]);
+        let mut addresses: Vec<(String, String)> = Vec::new();
+        for (host, who) in hosts {
+            let port = if *who == Who::Agent { AGENT } else { MASTER };
+            addresses.push((host.clone(), format!("{ip}:{port}")));
+            if let Some((address, _)) = host.rsplit_once(':') {
+                addresses.push((address.to_owned(), ip.clone()));
+            }
+        }
+        let mut names = Names::new(addresses);
+        names.at_hand.agent = cluster.agent();
+        names.at_hand.work_dir = Some(cluster.work_dir().to_string_lossy().into_owned());
+        let program = std::env::current_exe().unwrap_or_default();
+        let executor = format!("exec {} executor", program.display());
+        Self {
+            cluster,
+            executor,
+            names,
+            mesos,
+            ours,
+            hosts,
+            pending,
+            done: BTreeSet::new(),
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// Takes the recording of that name out of those that are to be compared.
+    pub(crate) fn take(&mut self, name: &str) -> Option<&'a Recording> {
+        let found = self.pending.remove(name);
+        self.done.extend(found.map(|recording| recording.name.clone()));
+        found
+    }
+
+    /// The names of those that are to be compared.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &'a Recording> + '_ {
+        self.pending.values().copied()
+    }
+
+    /// Whether there is one of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.pending.contains_key(name)
+    }
+
+    /// Asks, with what was recorded under that name, else with `ask`, and compares.
+    pub(crate) fn step(&mut self, name: &str, ask: Ask) -> Answer {
+        match self.take(name) {
+            Some(recording) => self.replay(recording),
+            None => {
+                let who = ask.who;
+                let bytes = self.bytes(&ask.request(), who);
+                Connection::send(self.address(who), &bytes)
+                    .map(|mut connection| connection.answer_within(PATIENCE))
+                    .unwrap_or_default()
+            }
+        }
+    }
+
+    /// Asks what was recorded, and compares.
+    pub(crate) fn replay(&mut self, recording: &Recording) -> Answer {
+        let who = self.who(recording);
+        let bytes = self.bytes(&recording.request, who);
+        self.exchange(recording, &bytes)
+    }
+
+    /// Sends those bytes for what was recorded, and compares.
+    pub(crate) fn exchange(&mut self, recording: &Recording, bytes: &[u8]) -> Answer {
+        let who = self.who(recording);
+        let mut connection = match Connection::send(self.address(who), bytes) {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.failed(recording, &format!("no connection: {error}"));
+                return Answer::default();
+            }
+        };
+        let answer = match &recording.reply {
+            Reply::Whole(_) => connection.answer_within(PATIENCE),
+            Reply::Stream { .. } => {
+                connection
+                    .read_for(Duration::from_secs_f64(recording.elapsed.clamp(500.0, FOLLOWED) / 1000.0));
+                connection.answer().unwrap_or_default()
+            }
+            Reply::Raw { bytes, closed } => {
+                // As long as the recorded answer took at most, and a moment longer to see it closed.
+                let wanted = if *closed { usize::MAX } else { bytes.len() };
+                for _ in 0..100 {
+                    connection.pump();
+                    if connection.closed || connection.bytes.len() >= wanted {
+                        break;
+                    }
+                }
+                connection.read_for(Duration::from_millis(200));
+                connection.answer().unwrap_or_default()
+            }
+        };
+        self.compare(recording, |comparison, path| match &recording.reply {
+            Reply::Whole(mesos) => comparison.answers(path, mesos, &answer),
+            Reply::Stream { head, events } => {
+                comparison.heads(head, &answer);
+                if answer.status() == head.status() {
+                    comparison.streams(events, &crate::events::of(&answer.body), true);
+                }
+            }
+            Reply::Raw { bytes, closed } => {
+                comparison.connections(path, (bytes, *closed), (&connection.bytes, connection.closed));
+            }
+        });
+        answer
+    }
+
+    /// Compares a stream that was followed with its recording.
+    pub(crate) fn stream(&mut self, recording: &Recording, answer: &Answer, ours: &[Event]) {
+        self.compare(recording, |comparison, _| {
+            if let Reply::Stream { head, events } = &recording.reply {
+                comparison.heads(head, answer);
+                if answer.status() == head.status() {
+                    comparison.streams(events, ours, true);
+                }
+            }
+        });
+    }
+
+    fn compare(&mut self, recording: &Recording, compare: impl FnOnce(&mut Comparison<'_>, &str)) {
+        let (path, body) = match &recording.request {
+            Request::Parts { path, body, .. } => (path.clone(), body.clone().unwrap_or_default()),
+            Request::Raw(bytes) => {
+                let text = crate::http::latin1(bytes);
+                (text.split(' ').nth(1).unwrap_or_default().to_owned(), Vec::new())
+            }
+            Request::Executor => (String::new(), Vec::new()),
+        };
+        let mut comparison = Comparison::new(self.mesos, &self.ours);
+        let asked = format!("{path} {}", String::from_utf8_lossy(&body));
+        comparison.reads_log = ["/log", "/stderr"].iter().any(|file| asked.contains(file));
+        compare(&mut comparison, &path);
+        let (differences, pairs) = (comparison.differences, comparison.pairs);
+        for (recorded, ours) in &pairs {
+            self.names.learn(self.mesos, recorded, ours);
+        }
+        self.outcomes.push(Outcome {
+            name: recording.name.clone(),
+            exchange: self.label(recording),
+            differences,
+        });
+    }
+
+    /// Notes that something could not be asked at all.
+    pub(crate) fn failed(&mut self, recording: &Recording, why: &str) {
+        let said = recording.head().map(|head| head.status_line).unwrap_or_default();
+        let differences = vec![Difference::new("status", said, why)];
+        self.done.insert(recording.name.clone());
+        self.outcomes.push(Outcome {
+            name: recording.name.clone(),
+            exchange: self.label(recording),
+            differences,
+        });
+    }
+
+    /// Who was asked in a recording: by the address; without one by the paths that only agents have.
+    pub(crate) fn who(&self, recording: &Recording) -> Who {
+        who(recording, self.hosts)
+    }
+
+    fn label(&self, recording: &Recording) -> String {
+        label(recording, self.hosts, self.mesos)
+    }
+
+    /// Where somebody is.
+    pub(crate) fn address(&self, who: Who) -> SocketAddr {
+        let port = if matches!(who, Who::Agent | Who::Executor) { AGENT } else { MASTER };
+        self.cluster.at(port)
+    }
+
+    /// The call with our executor in the place of one that runs a script which this machine does not have.
+    fn with_executor(&self, text: String) -> String {
+        let Ok(mut call) = serde_json::from_str::<Value>(&text) else { return text };
+        let mut changed = false;
+        let operations = call.pointer_mut("/accept/operations").and_then(Value::as_array_mut);
+        for operation in operations.into_iter().flatten() {
+            let tasks = operation.pointer_mut("/launch/task_infos").and_then(Value::as_array_mut);
+            for command in
+                tasks.into_iter().flatten().filter_map(|task| task.pointer_mut("/executor/command/value"))
+            {
+                let is_missing = |word: &str| word.starts_with('/') && !std::path::Path::new(word).exists();
+                if command.as_str().is_some_and(|line| line.split_whitespace().any(is_missing)) {
+                    *command = Value::String(self.executor.clone());
+                    changed = true;
+                }
+            }
+        }
+        if changed { call.to_string() } else { text }
+    }
+
+    /// A recorded request in our names, as bytes.
+    pub(crate) fn bytes(&self, request: &Request, who: Who) -> Vec<u8> {
+        let Request::Parts { method, path, headers, body } = request else {
+            let Request::Raw(bytes) = request else { return Vec::new() };
+            return with_host(bytes, &self.address(who).to_string());
+        };
+        let path = self.names.text(self.mesos, path);
+        let translated = body.as_ref().map(|body| match std::str::from_utf8(body) {
+            Ok(text) => self.with_executor(self.names.text(self.mesos, text)).into_bytes(),
+            Err(_) => body.clone(),
+        });
+        let before = body.as_ref().map_or(0, Vec::len).to_string();
+        let mut out = format!("{method} {path} HTTP/1.1\r\n");
+        for (name, value) in headers {
+            let value = match name.to_lowercase().as_str() {
+                "host" => self.address(who).to_string(),
+                // A wrong length stays wrong.
+                "content-length" if *value == before => translated.as_ref().map_or(0, Vec::len).to_string(),
+                _ => self.names.text(self.mesos, value),
+            };
+            out.push_str(&format!("{name}: {value}\r\n"));
+        }
+        out.push_str("\r\n");
+        let mut out = out.into_bytes();
+        out.extend(translated.unwrap_or_default());
+        out
+    }
+}
+
+/// The bytes with another name of the server, wherever a request names it.
+fn with_host(bytes: &[u8], host: &str) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), bytes);
+    const NAME: &[u8] = b"\r\nHost: ";
+    while let Some(at) = rest.windows(NAME.len()).position(|window| window == NAME) {
+        let (before, value) = rest.split_at(at + NAME.len());
+        let end = value.windows(2).position(|window| window == b"\r\n").unwrap_or(value.len());
+        out.extend_from_slice(before);
+        out.extend_from_slice(host.as_bytes());
+        rest = &value[end..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Who was asked in a recording.
+pub(crate) fn who(recording: &Recording, hosts: &BTreeMap<String, Who>) -> Who {
+    match &recording.request {
+        Request::Parts { .. } => {
+            recording.host().and_then(|host| hosts.get(host)).copied().unwrap_or(Who::Master)
+        }
+        Request::Raw(bytes) if bytes.windows(8).any(|window| window == b"slave(1)") => Who::Agent,
+        Request::Raw(_) => Who::Master,
+        Request::Executor => Who::Executor,
+    }
+}
+
+/// Who was asked what: `master POST /api/v1 GET_AGENTS`.
+pub(crate) fn label(recording: &Recording, hosts: &BTreeMap<String, Who>, shapes: &Shapes) -> String {
+    let who = who(recording, hosts).word();
+    match &recording.request {
+        Request::Parts { method, path, body, .. } => {
+            let path = shapes.text(path.split('?').next().unwrap_or_default());
+            let call: Option<Value> = body.as_ref().and_then(|body| serde_json::from_slice(body).ok());
+            let call =
+                call.as_ref().and_then(|call| call.get("type")?.as_str()).map(|call| format!(" {call}"));
+            format!("{who} {method} {path}{}", call.unwrap_or_default())
+        }
+        Request::Raw(bytes) => {
+            let text = crate::http::latin1(bytes);
+            let words: Vec<&str> = text.lines().next().unwrap_or_default().split(' ').take(2).collect();
+            format!("{who} {}", words.join(" "))
+        }
+        Request::Executor => who.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_on_a_connection_names_our_server() {
+        let recorded = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nA: b\r\nHost: x\r\n\r\n";
+        let ours = b"GET /a HTTP/1.1\r\nHost: h:1\r\n\r\nGET /b HTTP/1.1\r\nA: b\r\nHost: h:1\r\n\r\n";
+        assert_eq!(with_host(recorded, "h:1"), ours);
+        assert_eq!(with_host(b"GET / HTTP/1.0\r\n\r\n", "h:1"), b"GET / HTTP/1.0\r\n\r\n");
+    }
+}
