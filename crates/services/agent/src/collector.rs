@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_with_the_directories_only_it_needed() {
+    fn ma10_a_run_goes_with_the_directories_only_it_needed() {
         let dir = std::env::temp_dir().join(format!("collector-{}", std::process::id()));
         let runs = dir.join("executors/e/runs");
         fs::create_dir_all(runs.join("a/sub")).unwrap();

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_is_found() {
+    fn ma05_what_is_not_given_is_found() {
         let mut config = config("cpus:1.5;mem(ops):64");
         config.ports = Some(10_000..=10_999);
         let all = resources(&config).unwrap();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_agent_is_for_its_role() {
+    fn ma08_a_public_agent_is_for_its_role() {
         let mut config = config("cpus:1;mem:64;disk:10;cpus(ops):2");
         config.public = true;
         let all = resources(&config).unwrap();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_numbers_or_text() {
+    fn ma05_attributes_are_numbers_or_text() {
         let mut config = config("");
         config.attributes = Some("rack: r1 ;level:10;".to_owned());
         let all = attributes(&config).unwrap();

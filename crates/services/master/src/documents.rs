@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_are_kept_for_one_revision_and_up_to_the_limit() {
+    fn mm50_documents_are_kept_for_one_revision_and_up_to_the_limit() {
         let mut documents = Documents::default();
         let document = Bytes::from_static(b"{}");
         documents.keep(View::Roles, &document);

@@ -5,7 +5,7 @@ use containers::{Capability, Isolation, Rlimit, RlimitResource, Seccomp};
 use crate::scene::Scene;
 
 #[test]
-fn dockers_filter_refuses_what_needs_a_capability_that_is_not_there() {
+fn ma40_dockers_filter_refuses_what_needs_a_capability_that_is_not_there() {
     let Some(scene) = Scene::new(Isolation::Full) else { return };
     let script = r#"
         grep Seccomp: /proc/self/status
@@ -33,7 +33,7 @@ fn dockers_filter_refuses_what_needs_a_capability_that_is_not_there() {
 }
 
 #[test]
-fn rlimits_are_inherited() {
+fn ma45_rlimits_are_inherited() {
     let Some(scene) = Scene::new(Isolation::Full) else { return };
     for isolation in [Isolation::Full, Isolation::Plain] {
         let Some(scene) = Scene::new(isolation) else { continue };

@@ -83,7 +83,7 @@ fn limits_stand_in_the_cgroups_and_can_be_changed() {
 }
 
 #[test]
-fn running_out_of_memory_is_told() {
+fn ma30_running_out_of_memory_is_told() {
     let Some(scene) = scene() else { return };
     // The hog is not the init: the container goes on and can say how its child ended.
     let mut spec = scene.spec("oom", "tail -n 1 < /dev/zero; sleep 60");
@@ -99,7 +99,7 @@ fn running_out_of_memory_is_told() {
 }
 
 #[test]
-fn cpu_and_process_limits_hold() {
+fn ma29_cpu_and_process_limits_hold() {
     let Some(scene) = scene() else { return };
     let mut spec = scene.spec("busy", "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; while :; do :; done");
     spec.limits.cpu_quota_milli = Some(50);
@@ -155,7 +155,7 @@ fn privileges_are_dockers_for_root_and_none_for_others() {
 }
 
 #[test]
-fn killing_the_init_ends_everything_in_it() {
+fn ma22_killing_the_init_ends_everything_in_it() {
     let Some(scene) = scene() else { return };
     let spec = scene.spec("kill", "for i in 1 2 3; do setsid sh -c 'sleep 60 & sleep 60' & done; wait");
     let id = spec.container_id.clone();

@@ -65,7 +65,7 @@ async fn servers_without_conditions_are_compared_by_what_they_say() {
 }
 
 #[tokio::test]
-async fn many_at_once_download_once() {
+async fn ma12_many_at_once_download_once() {
     let kit = Arc::new(Kit::new());
     let server = Server::start(|_, _| {
         Answer::Late(Duration::from_millis(300), response("200 OK", "ETag: \"1\"\r\n", "shared"))

@@ -72,7 +72,7 @@ async fn layers_that_are_here_are_not_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_an_index_the_image_for_this_machine_is_taken_by_tag_and_by_digest() {
+async fn ma20_of_an_index_the_image_for_this_machine_is_taken_by_tag_and_by_digest() {
     let dir = tempfile::tempdir().unwrap();
     let registry = DockerRegistry::plain(dir.path());
     let mine = docker(&[Tar::default().file("arch", "mine")]);
@@ -126,7 +126,7 @@ async fn a_tag_that_moved_is_seen_when_forced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_wants_a_password_gets_it_from_the_docker_configuration() {
+async fn ma16_a_registry_that_wants_a_password_gets_it_from_the_docker_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let image = docker(&[Tar::default().file("a", "a")]);
     DockerRegistry::plain(dir.path()).push(&image, "private", "1").await;

@@ -64,7 +64,7 @@ async fn one_process_owns_the_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beyond_the_quota_the_least_recently_used_goes_but_nothing_in_use() {
+async fn ma21_beyond_the_quota_the_least_recently_used_goes_but_nothing_in_use() {
     let here = Here::with(|config| config.quota_bytes = 250_000, web()).await;
     let mut servers = Vec::new();
     let mut names = Vec::new();

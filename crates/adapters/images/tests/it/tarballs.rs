@@ -64,7 +64,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn docker_save_and_layouts_are_the_same_image_however_they_are_packed() {
+async fn ma20_docker_save_and_layouts_are_the_same_image_however_they_are_packed() {
     let image = image();
     let dir = tempfile::tempdir().unwrap();
     let tars = [

@@ -219,7 +219,7 @@ fn a_framework_that_is_back_is_told_again_at_once() {
 }
 
 #[test]
-fn an_unacknowledged_update_is_sent_again_ever_more_seldom() {
+fn mp08_an_unacknowledged_update_is_sent_again_ever_more_seldom() {
     let mut story = Story::registered();
     story.run(task("t"));
     story.subscribe("t", 1, &[]);
@@ -283,7 +283,7 @@ fn a_lost_launch_is_sent_again_and_one_that_arrived_is_not() {
 }
 
 #[test]
-fn silence_after_the_start_ends_the_executor() {
+fn ma59_silence_after_the_start_ends_the_executor() {
     let mut story = Story::registered();
     let container_id = story.run(task("t")).unwrap().run.container_id;
     story.launched(&container_id);
@@ -317,7 +317,7 @@ fn memory_explains_what_the_kernel_killed() {
 }
 
 #[test]
-fn an_executor_gets_its_grace_and_no_more() {
+fn ma59_an_executor_gets_its_grace_and_no_more() {
     let mut story = Story::registered();
     story.run(task("t"));
     story.subscribe("t", 1, &[]);
@@ -482,7 +482,7 @@ fn an_executor_that_does_not_come_back_is_ended() {
 }
 
 #[test]
-fn a_reboot_keeps_the_agent_and_ends_its_tasks() {
+fn ma03_a_reboot_keeps_the_agent_and_ends_its_tasks() {
     let (disk, container_id) = until_death();
     let mut rebooted = config();
     rebooted.boot_id = "another".into();

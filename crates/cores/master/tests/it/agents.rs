@@ -210,7 +210,7 @@ fn silence_makes_an_agent_unreachable_once_that_is_durable() {
 }
 
 #[test]
-fn an_unreachable_agent_that_comes_back_brings_its_tasks() {
+fn mm39_an_unreachable_agent_that_comes_back_brings_its_tasks() {
     for (info, is_aware) in [(AWARE, true), (OLD, false)] {
         let (mut cluster, framework, agent) = running(info);
         let mut hello = Cluster::comes_back(&agent, AGENT, Some((&framework, info)));
@@ -294,7 +294,7 @@ fn an_agent_without_its_state_replaces_the_one_at_its_address() {
 }
 
 #[test]
-fn a_new_master_takes_up_agents_frameworks_and_tasks() {
+fn mm06_a_new_master_takes_up_agents_frameworks_and_tasks() {
     let (mut old, framework, agent) = running(AWARE);
     let task = told(&old, "t", TaskState::TaskRunning);
     let mut config = config();
@@ -381,7 +381,7 @@ fn agents_that_do_not_come_back_after_a_failover_are_unreachable() {
 }
 
 #[test]
-fn only_so_many_unreachable_agents_are_remembered() {
+fn mm04_only_so_many_unreachable_agents_are_remembered() {
     let mut config = config();
     config.max_unreachable_agents = 3;
     let mut cluster = Cluster::with(config);

@@ -14,7 +14,7 @@ fn published(cluster: &mut Cluster) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_new_framework_gets_an_id_a_heartbeat_and_one_event_of_offers() {
+fn mm10_a_new_framework_gets_an_id_a_heartbeat_and_one_event_of_offers() {
     let mut cluster = Cluster::new();
     for host in ["a", "b"] {
         cluster.agent(host, AGENT);
@@ -39,7 +39,7 @@ fn a_new_framework_gets_an_id_a_heartbeat_and_one_event_of_offers() {
 }
 
 #[test]
-fn a_framework_without_multi_role_sees_no_allocations() {
+fn mm15_a_framework_without_multi_role_sees_no_allocations() {
     let mut cluster = Cluster::new();
     cluster.agent("a", "cpus:1;mem(golden):64");
     let framework = cluster.subscribe(OLD);
@@ -122,7 +122,7 @@ fn calls_have_to_come_from_the_stream() {
 }
 
 #[test]
-fn a_framework_that_does_not_come_back_is_removed_with_its_tasks() {
+fn mm42_a_framework_that_does_not_come_back_is_removed_with_its_tasks() {
     let mut cluster = Cluster::new();
     let agent = cluster.agent("host", AGENT);
     let framework = cluster.subscribe(AWARE);
@@ -149,7 +149,7 @@ fn a_framework_that_does_not_come_back_is_removed_with_its_tasks() {
 }
 
 #[test]
-fn coming_back_in_time_keeps_the_framework() {
+fn mm42_coming_back_in_time_keeps_the_framework() {
     let mut cluster = Cluster::new();
     let framework = cluster.subscribe(AWARE);
     cluster.input(Input::SchedulerClosed { conn: framework.conn });
@@ -160,7 +160,7 @@ fn coming_back_in_time_keeps_the_framework() {
 }
 
 #[test]
-fn teardown_by_framework_and_by_operator() {
+fn mm44_teardown_by_framework_and_by_operator() {
     let mut cluster = Cluster::new();
     let (one, other) = (cluster.subscribe(AWARE), cluster.subscribe(AWARE));
     assert_eq!(cluster.framework_call(&one, r#""type":"TEARDOWN""#), Reply::Accepted);
@@ -177,7 +177,7 @@ fn teardown_by_framework_and_by_operator() {
 }
 
 #[test]
-fn only_so_many_completed_frameworks_are_remembered() {
+fn mm48_only_so_many_completed_frameworks_are_remembered() {
     let mut cluster = Cluster::new();
     for _ in 0..60 {
         let framework = cluster.subscribe(AWARE);
@@ -202,7 +202,7 @@ fn heartbeats_every_fifteen_seconds() {
 }
 
 #[test]
-fn declined_offers_come_back_after_the_filter() {
+fn mm17_declined_offers_come_back_after_the_filter() {
     let mut cluster = Cluster::new();
     cluster.agent("host", AGENT);
     let framework = cluster.subscribe(AWARE);
@@ -228,7 +228,7 @@ fn declined_offers_come_back_after_the_filter() {
 }
 
 #[test]
-fn suppressed_roles_are_not_offered_until_revived() {
+fn mm17_suppressed_roles_are_not_offered_until_revived() {
     let mut cluster = Cluster::new();
     let framework = cluster.subscribe(AWARE);
     cluster.framework_call(&framework, r#""type":"SUPPRESS""#);
@@ -241,7 +241,7 @@ fn suppressed_roles_are_not_offered_until_revived() {
 }
 
 #[test]
-fn unanswered_offers_are_rescinded_if_there_is_a_timeout() {
+fn mm20_unanswered_offers_are_rescinded_if_there_is_a_timeout() {
     let mut config = config();
     config.offer_timeout = Some(Duration::from_secs(10));
     let mut cluster = Cluster::with(config);
@@ -255,7 +255,7 @@ fn unanswered_offers_are_rescinded_if_there_is_a_timeout() {
 }
 
 #[test]
-fn updates_of_frameworks() {
+fn mm43_mp06_updates_of_frameworks() {
     let mut cluster = Cluster::new();
     cluster.agent("host", AGENT);
     let framework = cluster.subscribe(AWARE);

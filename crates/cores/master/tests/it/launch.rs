@@ -357,7 +357,7 @@ fn messages_between_frameworks_and_executors() {
 }
 
 #[test]
-fn reconciliation_and_kills() {
+fn mm40_reconciliation_and_kills() {
     let (mut cluster, framework, agent) = started();
     cluster.launch(&framework, &[task(&agent, "t")]);
     cluster.update(&agent, &framework, "t", TaskState::TaskRunning, 1);

@@ -51,7 +51,7 @@ fn outcome(files: &Files, path: &str) -> &'static str {
 }
 
 #[test]
-fn sandboxes_are_found_by_both_names_and_nothing_else_is() {
+fn ma62_sandboxes_are_found_by_both_names_and_nothing_else_is() {
     let dir = Dir::new("names");
     let (files, sandbox) = (dir.files(), dir.sandbox().display().to_string());
     let check = |path: &str, expect| assert_eq!(outcome(&files, path), expect, "{path}");
@@ -136,7 +136,7 @@ fn a_listing_names_what_is_there() {
 }
 
 #[test]
-fn a_cut_character_waits_for_the_next_read() {
+fn ma62_a_cut_character_waits_for_the_next_read() {
     let bytes = "aé".as_bytes();
     assert_eq!(text_of(&bytes[..2], false), "a");
     assert_eq!(text_of(&bytes[..2], true), "a\u{fffd}");

@@ -34,7 +34,7 @@ fn names(json: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_idle_agent_answers_as_mesos_does() {
+async fn mp23_an_idle_agent_answers_as_mesos_does() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;
     let _session = master.session().await;
@@ -97,7 +97,7 @@ async fn an_idle_agent_answers_as_mesos_does() {
 }
 
 #[tokio::test]
-async fn operator_calls_answer_as_in_mesos() {
+async fn mp20_operator_calls_answer_as_in_mesos() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;
     let _session = master.session().await;
@@ -124,7 +124,7 @@ async fn operator_calls_answer_as_in_mesos() {
 }
 
 #[tokio::test]
-async fn executor_calls_are_checked() {
+async fn mp11_executor_calls_are_checked() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;
     let mut session = master.session().await;
@@ -157,7 +157,7 @@ async fn executor_calls_are_checked() {
 }
 
 #[tokio::test]
-async fn a_running_task_is_shown() {
+async fn ma60_mp23_a_running_task_is_shown() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;
     let mut session = master.session().await;
@@ -278,8 +278,8 @@ fn call_as(uid: u32, socket: std::path::PathBuf, body: String) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_user_is_not_an_executor() {
-    if skip_without_root("another_user_is_not_an_executor") {
+async fn ma58_another_user_is_not_an_executor() {
+    if skip_without_root("ma58_another_user_is_not_an_executor") {
         return;
     }
     let (dir, mut master) = (Dir::new(), Master::start().await);

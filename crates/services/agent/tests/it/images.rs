@@ -135,7 +135,7 @@ async fn the_executor_checks_health_inside_of_the_containers_network() {
 }
 
 #[tokio::test]
-async fn a_custom_executor_runs_in_its_image_as_the_images_user() {
+async fn ma17_a_custom_executor_runs_in_its_image_as_the_images_user() {
     if skip_without_root("an executor in an image") {
         return;
     }

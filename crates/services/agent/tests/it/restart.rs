@@ -35,7 +35,7 @@ async fn pids(node: &Node) -> BTreeMap<String, u32> {
 }
 
 #[tokio::test]
-async fn tasks_outlive_the_agent_however_it_ends() {
+async fn ma01_tasks_outlive_the_agent_however_it_ends() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let config = config(&dir, &master);
     let mut node = Node::start(config.clone()).await;

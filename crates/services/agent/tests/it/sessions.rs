@@ -233,7 +233,7 @@ impl Output {
 }
 
 #[tokio::test]
-async fn a_command_runs_in_the_container_and_its_end_is_told() {
+async fn ma26_a_command_runs_in_the_container_and_its_end_is_told() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let scene = Scene::of(Node::start(config(&dir, &master)).await, &mut master).await;
     let script = "echo in-session; echo err >&2; exit 3";
@@ -299,7 +299,7 @@ async fn input_goes_in_and_its_end_is_an_end() {
 }
 
 #[tokio::test]
-async fn a_terminal_has_a_size_and_can_be_interrupted() {
+async fn ma27_a_terminal_has_a_size_and_can_be_interrupted() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let scene = Scene::of(Node::start(config(&dir, &master)).await, &mut master).await;
     let script = "stty size; trap 'stty size' WINCH; trap 'echo INTERRUPTED; exit 7' INT; echo READY; \

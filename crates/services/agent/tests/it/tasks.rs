@@ -9,7 +9,7 @@ use crate::master::{FRAMEWORK, Master, resources, task};
 use crate::node::{Dir, Node, config, eventually, skip_without_root};
 
 #[tokio::test]
-async fn a_command_runs_and_leaves_nothing() {
+async fn ma09_a_command_runs_and_leaves_nothing() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;
     let mut session = master.session().await;

@@ -65,7 +65,7 @@ fn expect_killed_as_sick(agent: &crate::agent::Agent, reason: &str) {
 }
 
 #[test]
-fn a_command_says_how_the_task_is() {
+fn ma51_a_command_says_how_the_task_is() {
     in_each_isolation(|scene| {
         let mut check = health(health_check::Type::Command);
         // Healthy first; sick from the second look on.
@@ -105,7 +105,7 @@ fn server(code: Arc<AtomicU16>) -> u16 {
 }
 
 #[test]
-fn an_http_server_says_how_the_task_is() {
+fn ma51_an_http_server_says_how_the_task_is() {
     in_each_isolation(|scene| {
         let code = Arc::new(AtomicU16::new(302));
         let port = u32::from(server(Arc::clone(&code)));
@@ -119,7 +119,7 @@ fn an_http_server_says_how_the_task_is() {
 }
 
 #[test]
-fn a_port_says_how_the_task_is() {
+fn ma51_a_port_says_how_the_task_is() {
     in_each_isolation(|scene| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = u32::from(listener.local_addr().unwrap().port());
@@ -133,7 +133,7 @@ fn a_port_says_how_the_task_is() {
 }
 
 #[test]
-fn a_check_tells_its_result_beside_the_health() {
+fn ma52_a_check_tells_its_result_beside_the_health() {
     in_each_isolation(|scene| {
         let (agent, _launched) = scene.subscribed();
         let mut info = task("exec sleep 60");

@@ -12,7 +12,7 @@ use crate::agent::{Agent, kill, shutdown};
 use crate::scene::{Scene, eventually, in_each_isolation, launch, task};
 
 #[test]
-fn a_command_runs_to_its_end() {
+fn ma23_ma24_a_command_runs_to_its_end() {
     in_each_isolation(|scene| {
         let (agent, launched) = scene.subscribed();
         let mut info = task("echo out $GREETING $MESOS_ALLOCATION_ROLE; echo err >&2; env; pwd; exit $CODE");
@@ -105,7 +105,7 @@ fn stubborn(scene: &Scene) -> Agent {
 }
 
 #[test]
-fn a_kill_escalates_and_reports_when_all_is_gone() {
+fn ma53_a_kill_escalates_and_reports_when_all_is_gone() {
     in_each_isolation(|scene| {
         let agent = stubborn(&scene);
         let asked = Instant::now();
@@ -164,7 +164,7 @@ fn orphans_are_reaped_and_do_not_outlive_the_command() {
 }
 
 #[test]
-fn time_is_bounded() {
+fn ma54_time_is_bounded() {
     in_each_isolation(|scene| {
         let (agent, _launched) = scene.subscribed();
         let mut info = task("trap '' TERM; sleep 60");

@@ -83,7 +83,7 @@ fn an_executor_that_the_agent_does_not_know_ends_its_task() {
 }
 
 #[test]
-fn an_agent_that_stays_away_too_long_is_given_up() {
+fn ma02_an_agent_that_stays_away_too_long_is_given_up() {
     in_each_isolation(|mut scene| {
         scene.set("MESOS_RECOVERY_TIMEOUT", "300ms");
         let (agent, launched) = running(&scene);

@@ -31,7 +31,7 @@ async fn an_agent_gets_its_task_and_reports_it() {
 }
 
 #[tokio::test]
-async fn an_agent_keeps_its_id_across_connections_and_restarts_of_the_master() {
+async fn mm03_an_agent_keeps_its_id_across_connections_and_restarts_of_the_master() {
     let mut master = start().await;
     let (agent, id) = Agent::register(master.address, hello("127.0.0.1", RESOURCES)).await;
     drop(agent);
@@ -55,7 +55,7 @@ async fn an_agent_keeps_its_id_across_connections_and_restarts_of_the_master() {
 }
 
 #[tokio::test]
-async fn a_silent_agent_is_unreachable_and_a_talking_one_is_not() {
+async fn mm07_a_silent_agent_is_unreachable_and_a_talking_one_is_not() {
     let master = start_with(|config| {
         config.agent_ping_timeout = Duration::from_millis(50);
         config.max_agent_ping_timeouts = 4;

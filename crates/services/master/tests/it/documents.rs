@@ -73,7 +73,7 @@ async fn running_task(master: &Running) -> (Agent, String, Scheduler) {
 }
 
 #[tokio::test]
-async fn documents_have_the_shape_of_mesos() {
+async fn mp22_documents_have_the_shape_of_mesos() {
     let master = start().await;
     let (_agent, _, _scheduler) = running_task(&master).await;
     let check = |name: &str, found: &Value| {
@@ -98,7 +98,7 @@ async fn documents_have_the_shape_of_mesos() {
 }
 
 #[tokio::test]
-async fn the_state_is_the_same_in_both_encodings() {
+async fn mp14_the_state_is_the_same_in_both_encodings() {
     let master = start().await;
     let (_agent, _, _scheduler) = running_task(&master).await;
     for call in ["GET_STATE", "GET_AGENTS", "GET_FRAMEWORKS", "GET_EXECUTORS", "GET_TASKS", "GET_ROLES"] {
@@ -145,7 +145,7 @@ async fn amounts_are_exact_and_ids_belong_together() {
 }
 
 #[tokio::test]
-async fn reservations_are_shown_by_role() {
+async fn mm24_reservations_are_shown_by_role() {
     let master = start().await;
     let resources = "cpus(slave_public):1;mem(slave_public):64;cpus:3;mem:960;ports:[1-2, 5-9]";
     let (_agent, _) = Agent::register(master.address, hello("127.0.0.1", resources)).await;
@@ -211,7 +211,7 @@ async fn a_fresh_master_prints_the_bytes_of_mesos() {
 }
 
 #[tokio::test]
-async fn tasks_are_sorted_and_paged() {
+async fn mp22_tasks_are_sorted_and_paged() {
     let master = start().await;
     let (_agent, agent_id) = {
         let mut hello = hello("127.0.0.1", AGENT);
@@ -275,7 +275,7 @@ fn known_task(id: &str, timestamp: f64) -> v1::Task {
 }
 
 #[tokio::test]
-async fn jsonp_wraps_documents_for_names_only() {
+async fn mp28_jsonp_wraps_documents_for_names_only() {
     let master = start().await;
     let plain = get(master.address, "/version").await.body;
     let reply = get(master.address, "/version?jsonp=angular.callbacks._0").await;
@@ -296,7 +296,7 @@ async fn state_answers_every_method_and_head_has_no_body() {
 }
 
 #[tokio::test]
-async fn facts_are_told_in_both_encodings() {
+async fn mp12_facts_are_told_in_both_encodings() {
     let master = start().await;
     let headers = [("Content-Type", "application/json"), ("Accept", "application/x-protobuf")];
     let stream = request(master.address, "POST", "/api/v1", &headers, br#"{"type":"GET_VERSION"}"#);

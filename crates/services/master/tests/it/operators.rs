@@ -29,7 +29,7 @@ async fn next(stream: &mut Stream) -> Value {
 }
 
 #[tokio::test]
-async fn an_operator_gets_the_state_then_what_changes() {
+async fn mp18_an_operator_gets_the_state_then_what_changes() {
     let master = start().await;
     let (_first, first_id) = Agent::register(master.address, hello("127.0.0.1", "cpus:4;mem:1024")).await;
     let mut stream = follow(&master).await;

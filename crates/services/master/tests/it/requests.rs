@@ -14,7 +14,7 @@ const NEITHER: &str = "Expecting 'Content-Type' of application/json or applicati
 const NO_ACCEPT: &str = "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'";
 
 #[tokio::test]
-async fn bad_calls_get_the_answers_of_mesos() {
+async fn mp29_bad_calls_get_the_answers_of_mesos() {
     let master = start().await;
     let check =
         async |method: &str, path: &str, headers: &[(&str, &str)], body: &str, status: u16, text: &str| {
@@ -102,7 +102,7 @@ async fn bad_calls_get_the_answers_of_mesos() {
 }
 
 #[tokio::test]
-async fn calls_of_a_framework_are_checked_in_the_order_of_mesos() {
+async fn mp02_calls_of_a_framework_are_checked_in_the_order_of_mesos() {
     let master = start().await;
     let mut scheduler = Scheduler::subscribe(master.address).await;
     let id = scheduler.framework_id.clone();

@@ -10,7 +10,7 @@ use crate::raw::{Stream, post, request};
 use crate::scheduler::{SUBSCRIBE, Scheduler, open};
 
 #[tokio::test]
-async fn a_subscription_is_answered_as_by_mesos() {
+async fn mp01_a_subscription_is_answered_as_by_mesos() {
     let master = start_with(|config| config.heartbeat_interval = Duration::from_millis(50)).await;
     let (_agent, agent_id) = Agent::register(master.address, hello("127.0.0.1", "cpus:4;mem:4096")).await;
     let mut stream = open(master.address, SUBSCRIBE).await;
@@ -130,7 +130,7 @@ async fn teardown_ends_the_stream_and_the_framework_for_good() {
 }
 
 #[tokio::test]
-async fn an_operator_tears_down_by_form() {
+async fn mm44_mp25_an_operator_tears_down_by_form() {
     let master = start().await;
     let mut scheduler = Scheduler::subscribe(master.address).await;
     let body = format!("frameworkId={}", scheduler.framework_id);
