@@ -38,6 +38,36 @@ pub(crate) unsafe fn clone_sibling(flags: i32, cgroup: Option<BorrowedFd<'_>>) -
     }
 }
 
+/// Makes a copy of this process as its child.
+///
+/// # Safety
+/// As for [`clone_sibling`].
+pub(crate) unsafe fn fork() -> io::Result<Cloned> {
+    // SAFETY: all-zero is a valid clone_args: no stack, no pointers.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: as in `clone_sibling`.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => Ok(Cloned::Parent { pid: pid as u32 }),
+    }
+}
+
+/// Closes every descriptor of this process but `kept`, the standard three too. Only for a process that uses
+/// no other from here on and ends with [`exit_now`].
+pub(crate) fn close_all_but(kept: i32) {
+    let kept = kept as libc::c_uint;
+    for (first, last) in [(0, kept.wrapping_sub(1)), (kept + 1, libc::c_uint::MAX)] {
+        if kept > 0 || first > 0 {
+            // SAFETY: whatever owned them is never used again, as the caller promises. What cannot be
+            // closed is not open.
+            unsafe { libc::close_range(first, last, 0) };
+        }
+    }
+}
+
 /// Lets no descriptor but the standard three survive the next exec.
 pub(crate) fn close_all_on_exec() -> io::Result<()> {
     // SAFETY: only sets a flag on descriptors; closes none.

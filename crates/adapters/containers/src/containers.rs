@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::cgroup::{Group, GroupError, Hierarchy};
 use crate::helper::{self, Helper};
 use crate::init::{Plan, Request};
+use crate::nested;
 use crate::plain;
 use crate::probe::{self, Missing, Probe};
 use crate::process::{self, Exit, ProcessIdentity};
@@ -93,6 +94,17 @@ pub enum LaunchError {
         "container id {0:?}: only letters, digits, -, _ and ., at most 200 of them, not beginning with ."
     )]
     Id(ContainerId),
+    /// A container in another one is named after that, and has to be supervised.
+    #[error("container {container_id}: in {parent} it has to be supervised, and its id to be {parent}.NAME")]
+    NotNested {
+        /// The container.
+        container_id: ContainerId,
+        /// The one it was to be in.
+        parent: ContainerId,
+    },
+    /// The container that it was to be in does not run.
+    #[error("container {0} does not run")]
+    NoParent(ContainerId),
     /// A container of this id exists.
     #[error("container {0} exists already")]
     Exists(ContainerId),
@@ -267,6 +279,11 @@ impl Containers {
         if !ContainerSpec::id_is_valid(container_id.as_str()) {
             return Err(LaunchError::Id(container_id));
         }
+        if let Some(parent) = &spec.parent
+            && !(spec.supervise && spec.namespaces.pid && nested::is_within(&container_id, parent))
+        {
+            return Err(LaunchError::NotNested { container_id, parent: parent.clone() });
+        }
         if spec.root.is_some() && self.shared.config.isolation == Isolation::Plain {
             return Err(LaunchError::RootNeedsIsolation);
         }
@@ -305,15 +322,33 @@ impl Containers {
         }
     }
 
-    /// Ends every process of the container, waits until they are gone, and removes its groups and files.
-    /// Needs nothing but the id, and no error if there is no such container.
+    /// Ends every process of the container, waits until they are gone, and removes its groups and files, and
+    /// the same of all containers in it. Needs nothing but the id, and no error if there is no such container.
     pub async fn destroy(&self, container_id: &ContainerId) -> Result<(), DestroyError> {
         if !ContainerSpec::id_is_valid(container_id.as_str()) {
             return Ok(());
         }
+        let deadline = tokio::time::Instant::now() + self.shared.config.destroy_timeout;
+        // First: nothing is made any more in one that does not run.
+        let ended = self.end_init(container_id, deadline).await?;
+        let (shared, id) = (Arc::clone(&self.shared), container_id.clone());
+        let nested = tokio::task::spawn_blocking(move || shared.nested_in(&id)).await;
+        for nested in nested.map_err(|_| DestroyError::Cancelled)? {
+            let deadline = tokio::time::Instant::now() + self.shared.config.destroy_timeout;
+            let ended = self.end_init(&nested, deadline).await?;
+            self.clear_away(&nested, ended, deadline).await?;
+        }
+        self.clear_away(container_id, ended, deadline).await
+    }
+
+    async fn clear_away(
+        &self,
+        container_id: &ContainerId,
+        ended: Option<EndedInit>,
+        deadline: tokio::time::Instant,
+    ) -> Result<(), DestroyError> {
         let timeout = self.shared.config.destroy_timeout;
-        let deadline = tokio::time::Instant::now() + timeout;
-        let (init, pidfd) = match self.end_init(container_id, deadline).await? {
+        let (init, pidfd) = match ended {
             Some((init, pidfd)) => (Some(init), pidfd),
             None => (None, None),
         };
@@ -346,7 +381,7 @@ impl Containers {
         &self,
         container_id: &ContainerId,
         deadline: tokio::time::Instant,
-    ) -> Result<Option<(ProcessIdentity, Option<AsyncFd<OwnedFd>>)>, DestroyError> {
+    ) -> Result<Option<EndedInit>, DestroyError> {
         let failed = |attempt| {
             let container_id = container_id.clone();
             move |source| DestroyError::Io { attempt, container_id, source }
@@ -428,6 +463,9 @@ impl Containers {
     }
 }
 
+/// Who it was, and a handle if it has yet to be reaped.
+type EndedInit = (ProcessIdentity, Option<AsyncFd<OwnedFd>>);
+
 fn add_directories(parent: &Path, names: &mut BTreeSet<String>) -> io::Result<()> {
     let entries = match fs::read_dir(parent) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -478,18 +516,25 @@ impl Shared {
             }
             Err(source) => return Err(LaunchError::RuntimeDir { path, source }),
         }
+        // Only now: whoever ends the parent looks for what is in it after that.
+        let parent = self.parent_of(&spec)?;
         // The helper starts up while the groups are made.
         let helper = helper::Running::spawn(&self.helper)?;
-        let group = self.group(id.as_str());
-        group.make()?;
-        group.limit(&spec.limits)?;
+        let record = parent.as_ref().map_or_else(|| Record::of(&spec), |parent| parent.record_of(&spec));
+        let group = self.group_of(id.as_str(), Some(&record));
+        if parent.is_none() {
+            group.make()?;
+            group.limit(&spec.limits)?;
+        }
         let path = self.record_file(id.as_str());
-        let written = serde_json::to_vec(&Record::of(&spec)).map_err(io::Error::from);
+        let written = serde_json::to_vec(&record).map_err(io::Error::from);
         written
             .and_then(|text| fs::write(&path, text))
             .map_err(|source| LaunchError::Record { path, source })?;
         let isolation = self.config.isolation;
-        let plan = Plan { spec, isolation, group, state_file: self.state_file(id.as_str()) };
+        let (state_file, status_file) = (self.state_file(id.as_str()), self.status_file(id.as_str()));
+        let join = parent.map(|parent| parent.join);
+        let plan = Plan { spec, isolation, group, state_file, join, status_file };
         let request = Request::Launch(Box::new(plan));
         Ok(helper.ask(&request, self.config.launch_timeout, prepare)?.process)
     }
@@ -502,7 +547,10 @@ impl Shared {
     ) -> Result<Option<String>, DestroyError> {
         let failed = |attempt, source| DestroyError::Io { attempt, container_id: id.clone(), source };
         let group = self.group(id.as_str());
+        let record = self.read_record(id.as_str());
         let left = match self.config.isolation {
+            // Its pid namespace ended with its init; the group is another container's.
+            Isolation::Full if record.as_ref().is_some_and(|record| record.group_of.is_some()) => Vec::new(),
             Isolation::Full => {
                 let processes = group.processes();
                 if !processes.is_empty() {
@@ -522,7 +570,7 @@ impl Shared {
             }
             Err(source) => return Err(failed("remove the cgroups", source)),
         }
-        if let Some(written) = self.read_record(id.as_str()).and_then(|record| record.upper_dir) {
+        if let Some(written) = record.and_then(|record| record.upper_dir) {
             host::remove_tree(&written).map_err(|source| failed("remove the written files", source))?;
         }
         // Last: it says where the rest is.

@@ -7,6 +7,7 @@ mod child;
 mod confine;
 mod program;
 mod root;
+mod supervise;
 mod visit;
 
 use std::convert::Infallible;
@@ -18,11 +19,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::pipe::PipeFlags;
+use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Group;
 use crate::channel;
 use crate::clone::{Cloned, clone_sibling, exit_now};
+use crate::nested::Join;
 use crate::process::ProcessIdentity;
 use crate::record::Record;
 use crate::session::EnterSpec;
@@ -44,6 +47,10 @@ pub(crate) struct Plan {
     pub(crate) group: Group,
     /// Where the init's identity is written before it runs.
     pub(crate) state_file: PathBuf,
+    /// What a container in another one shares with that.
+    pub(crate) join: Option<Join>,
+    /// Where a supervisor writes how the program ended.
+    pub(crate) status_file: PathBuf,
 }
 
 /// A session to be started in a container.
@@ -122,13 +129,16 @@ fn serve() -> io::Result<()> {
 }
 
 fn launch(plan: &Plan, channel: &UnixStream) -> Result<Report, Failure> {
-    let prepared = child::Prepared::new(&plan.spec)?;
+    let prepared = child::Prepared::new(plan)?;
     let confined = plan.isolation == Isolation::Full;
+    if let (true, Some(join)) = (confined, &plan.join) {
+        enter_parent(join)?;
+    }
     let birth = Birth {
-        flags: if confined { namespace_flags(&plan.spec) } else { 0 },
+        flags: if confined { namespace_flags(plan) } else { 0 },
         group: &plan.group,
         state_file: &plan.state_file,
-        asks: confined && plan.spec.network == Network::Own,
+        asks: confined && plan.has_own_network(),
         channel,
     };
     birth.begin(|gate| child::become_init(plan, prepared, gate))
@@ -140,14 +150,38 @@ fn enter(visit: &Visit, channel: &UnixStream) -> Result<Report, Failure> {
     birth.begin(|gate| visit::become_session(visit, prepared, channel, gate))
 }
 
-fn namespace_flags(spec: &ContainerSpec) -> i32 {
+/// Whatever is cloned from here on shares these with the parent.
+fn enter_parent(join: &Join) -> Result<(), Failure> {
+    let what = || "enter the parent's namespaces".to_owned();
+    let init = join.init.open().attempt(what)?.ok_or_else(|| Failure::new(what(), "it has ended"))?;
+    let flag = |on: bool, flag| if on { flag } else { ThreadNameSpaceType::empty() };
+    let shared = flag(join.network, ThreadNameSpaceType::NETWORK)
+        | flag(join.uts, ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME);
+    match shared.is_empty() {
+        true => Ok(()),
+        false => rustix::thread::move_into_thread_name_spaces(init.as_fd(), shared).attempt(what),
+    }
+}
+
+impl Plan {
+    fn has_own_network(&self) -> bool {
+        self.join.is_none() && self.spec.network == Network::Own
+    }
+
+    fn has_own_uts(&self) -> bool {
+        self.join.is_none() && self.spec.namespaces.uts
+    }
+}
+
+fn namespace_flags(plan: &Plan) -> i32 {
+    let spec: &ContainerSpec = &plan.spec;
     let own = spec.namespaces;
     let flag = |on: bool, flag: i32| if on { flag } else { 0 };
     flag(own.pid, libc::CLONE_NEWPID)
         | flag(own.has_mounts() || spec.root.is_some(), libc::CLONE_NEWNS)
         | flag(own.ipc, libc::CLONE_NEWIPC)
-        | flag(own.uts, libc::CLONE_NEWUTS)
-        | flag(spec.network == Network::Own, libc::CLONE_NEWNET)
+        | flag(plan.has_own_uts(), libc::CLONE_NEWUTS)
+        | flag(plan.has_own_network(), libc::CLONE_NEWNET)
 }
 
 /// How a process comes to be.

@@ -25,6 +25,10 @@
 //! [`Containers::enter`] starts one more process in a container, by the same helper: a session, with a
 //! terminal of the container's or with pipes.
 //!
+//! A container with a [`ContainerSpec::parent`] is nested: it has process ids, mounts and a program of its own
+//! and shares its parent's network, host name and cgroups. Its init is a supervisor of ours
+//! ([`ContainerSpec::supervise`]), which writes down how the program ended: an agent that was away finds it.
+//!
 //! Why not an OCI runtime library: libcontainer 0.7 prepares every root file system by making device nodes
 //! and links in its `/dev` and by deleting `/dev/ptmx`. With the host's file system as the root, as command
 //! tasks have it, that is the host's own `/dev`; a fresh `/dev` over it would hide the host's devices from
@@ -52,6 +56,7 @@
 //! - Helpers run from a read-only mount of this program's file, and hold nothing of the host open that a
 //!   container could get through `/proc`.
 //! - A container whose init was not recorded on disk has never run.
+//! - A nested container does not outlive [`Containers::destroy`] of the one it is in.
 
 mod capability;
 mod cgroup;
@@ -61,6 +66,7 @@ mod containers;
 mod helper;
 mod init;
 mod mounts;
+mod nested;
 mod plain;
 mod probe;
 mod process;

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use base::ContainerId;
 use serde::{Deserialize, Serialize};
 
 use crate::capability::Capability;
@@ -19,6 +20,9 @@ pub(crate) struct Record {
     /// Where the container's own root keeps what it writes; `None`: it sees the host's file system.
     #[serde(default)]
     pub(crate) upper_dir: Option<PathBuf>,
+    /// The container whose cgroups it is in, other than its own.
+    #[serde(default)]
+    pub(crate) group_of: Option<ContainerId>,
     /// Where its init started.
     pub(crate) working_directory: PathBuf,
 }
@@ -42,6 +46,7 @@ impl Record {
             namespaces: spec.namespaces,
             network: spec.network,
             upper_dir: spec.root.as_ref().map(|root| root.upper_dir.clone()),
+            group_of: None,
             working_directory: spec.working_directory.clone(),
         }
     }

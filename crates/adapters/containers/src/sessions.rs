@@ -240,7 +240,7 @@ impl Shared {
     ) -> Result<Done, EnterError> {
         let helper = helper::Running::spawn(&self.helper)?;
         let isolation = self.config.isolation;
-        let group = self.group(spec.container_id.as_str());
+        let group = self.group_of(spec.container_id.as_str(), Some(&record));
         debug_assert!(isolation == Isolation::Full || record.upper_dir.is_none());
         let visit = Visit { spec, isolation, group, init, record, state_file };
         Ok(helper.ask(&Request::Enter(Box::new(visit)), self.config.launch_timeout, |_| Ok(()))?)

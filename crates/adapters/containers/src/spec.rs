@@ -13,6 +13,16 @@ pub struct ContainerSpec {
     /// Names the container's cgroups and its runtime directory. Letters, digits, `-`, `_` and `.` only,
     /// at most [`ContainerSpec::ID_LIMIT`] bytes.
     pub container_id: ContainerId,
+    /// The container that this one is in: it shares its parent's network, host name and cgroups, ends before
+    /// its parent does, and its id is `PARENT.NAME`. Its other namespaces and its files are its own; what is
+    /// said of the namespaces it shares is ignored. It has to be supervised.
+    #[serde(default)]
+    pub parent: Option<ContainerId>,
+    /// Whether the init is a process of ours that starts the program, takes in orphans, and writes down how
+    /// the program ended, so that it is known also if nobody watches at that time. See
+    /// [`Containers::status`](crate::Containers::status).
+    #[serde(default)]
+    pub supervise: bool,
     /// The executable of the init, resolved inside the container. [`OWN_PROGRAM`](crate::OWN_PROGRAM) means
     /// this program.
     pub program: PathBuf,
@@ -88,6 +98,8 @@ impl ContainerSpec {
         let sandbox = sandbox.into();
         ContainerSpec {
             container_id,
+            parent: None,
+            supervise: false,
             program: program.into(),
             argv,
             env: Vec::new(),

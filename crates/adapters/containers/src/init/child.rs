@@ -2,16 +2,19 @@
 
 use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::confine::confine;
 use super::program::Program;
 use super::root::{self, attach};
+use super::supervise::supervise;
 use super::{Attempt, Failure, Gate, Plan};
 use crate::clone::{close_all_on_exec, reset_signals};
 use crate::record::Confinement;
@@ -27,10 +30,15 @@ pub(super) struct Prepared {
     stdin: File,
     stdout: File,
     stderr: File,
+    /// For the supervisor.
+    status: Option<File>,
+    /// Of a container in another one, on the host's files.
+    sandbox: Option<OwnedFd>,
 }
 
 impl Prepared {
-    pub(super) fn new(spec: &ContainerSpec) -> Result<Prepared, Failure> {
+    pub(super) fn new(plan: &Plan) -> Result<Prepared, Failure> {
+        let spec = &plan.spec;
         let user = if spec.root.is_none() { find_user(spec.user.as_deref())? } else { None };
         let stdin = File::open("/dev/null").attempt(|| "open /dev/null".into())?;
         let log = |path: &Path| {
@@ -38,7 +46,15 @@ impl Prepared {
             options.append(true).create(true).mode(0o644);
             // The sandbox belongs to the task's user, who must not make root write elsewhere.
             options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-            let file = options.open(path).attempt(|| format!("open {}", path.display()))?;
+            let what = || format!("open {}", path.display());
+            let file = match (&spec.parent, path.parent(), path.file_name()) {
+                // Above it are directories of the parent's user.
+                (Some(_), Some(directory), Some(name)) => {
+                    let directory = straight(directory)?;
+                    options.open(attach::path_of(&directory).join(name)).attempt(what)?
+                }
+                _ => options.open(path).attempt(what)?,
+            };
             // Non-blocking was for the open alone: a FIFO there must not hold the helper up.
             rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::APPEND)
                 .attempt(|| format!("make {} blocking", path.display()))?;
@@ -46,7 +62,19 @@ impl Prepared {
         };
         let (stdout, stderr) = (log(&spec.stdout)?, log(&spec.stderr)?);
         let program = Program::of(spec)?;
-        let prepared = Prepared { program, user, stdin, stdout, stderr };
+        let status = spec.supervise.then(|| {
+            let path = &plan.status_file;
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+                .attempt(|| format!("make {}", path.display()))
+        });
+        let is_nested = spec.parent.is_some() && spec.root.is_none();
+        let sandbox = is_nested.then(|| straight(&spec.working_directory)).transpose()?;
+        let status = status.transpose()?;
+        let prepared = Prepared { program, user, stdin, stdout, stderr, status, sandbox };
         prepared.give_output_to(prepared.user.as_ref())?;
         Ok(prepared)
     }
@@ -62,6 +90,13 @@ impl Prepared {
     }
 }
 
+/// Opens a directory that no link leads to: whoever owns one above it could have put it there.
+fn straight(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        .attempt(|| format!("open {}", path.display()))
+}
+
 /// Looks `name` up in the file system as this process sees it.
 pub(super) fn find_user(name: Option<&str>) -> Result<Option<User>, Failure> {
     name.map(|name| User::find(Path::new("/"), name).attempt(|| format!("find user {name}"))).transpose()
@@ -71,6 +106,9 @@ pub(super) fn find_user(name: Option<&str>) -> Result<Option<User>, Failure> {
 pub(super) fn become_init(plan: &Plan, prepared: Prepared, gate: Gate) -> Result<Infallible, Failure> {
     let mut command = enter(plan, &prepared)?;
     gate.pass();
+    if let Some(status) = &prepared.status {
+        supervise(status)?;
+    }
     Err(Failure::new(format!("execute {}", plan.spec.program.display()), command.exec()))
 }
 
@@ -81,7 +119,7 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
     // Lowering it needs a privilege that plain isolation may not have; it is a hint to the kernel only.
     let _ = fs::write("/proc/self/oom_score_adj", spec.oom_score_adjustment.to_string());
     let full = plan.isolation == Isolation::Full;
-    if let (true, true, Some(name)) = (full, spec.namespaces.uts, &spec.hostname) {
+    if let (true, true, Some(name)) = (full, plan.has_own_uts(), &spec.hostname) {
         rustix::system::sethostname(name.as_bytes()).attempt(|| format!("set host name {name}"))?;
     }
     match &spec.root {
@@ -96,7 +134,13 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
         user = found.as_ref();
         prepared.give_output_to(user)?;
     }
-    enter_directory(&spec.working_directory)?;
+    match &prepared.sandbox {
+        Some(sandbox) => {
+            rustix::process::fchdir(sandbox)
+                .attempt(|| format!("enter {}", spec.working_directory.display()))?;
+        }
+        None => enter_directory(&spec.working_directory)?,
+    }
     confine(&Confinement::of(spec), user, full)?;
     close_all_on_exec().attempt(|| "close descriptors".into())?;
     let mut command = Command::new(prepared.program.path());

@@ -7,6 +7,7 @@ mod escape;
 mod full;
 mod hostile;
 mod image;
+mod nested;
 mod network;
 mod plain;
 mod scene;
