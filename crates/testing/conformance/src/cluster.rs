@@ -13,7 +13,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a process has to end by itself.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// The port of masters.
+/// The port of masters where nothing says another one.
 pub(crate) const MASTER: u16 = 5050;
 /// The port of agents.
 pub(crate) const AGENT: u16 = 5051;
@@ -49,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) program: PathBuf,
     /// What the agent offers.
     pub(crate) resources: String,
+    /// The port of the master.
+    pub(crate) port: u16,
     /// More arguments of the master.
     pub(crate) master: Vec<String>,
     /// Whether there is an agent.
@@ -59,6 +61,7 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     ip: Ipv4Addr,
+    port: u16,
     dir: TempDir,
     processes: Vec<(&'static str, Child)>,
 }
@@ -70,13 +73,14 @@ impl Cluster {
         let subnet = testkit::own_subnet();
         let base: Ipv4Addr = subnet.trim_end_matches("/24").parse().expect("own_subnet made it");
         let [a, b, c, _] = base.octets();
-        let mut cluster = Self { ip: Ipv4Addr::new(a, b, c, 1), dir, processes: Vec::new() };
-        let mut arguments = vec!["mesos-master".to_owned()];
+        let mut cluster =
+            Self { ip: Ipv4Addr::new(a, b, c, 1), port: setup.port, dir, processes: Vec::new() };
+        let mut arguments = vec!["mesos-master".to_owned(), format!("--port={}", setup.port)];
         arguments.extend(setup.master.iter().cloned());
         cluster.spawn("mesos-master", &setup.program, arguments)?;
-        cluster.wait("mesos-master", |cluster| cluster.ask(MASTER, "/health").is_some())?;
+        cluster.wait("mesos-master", |cluster| cluster.ask(cluster.port, "/health").is_some())?;
         if setup.agent {
-            let master = format!("{}:{MASTER}", cluster.ip);
+            let master = format!("{}:{}", cluster.ip, cluster.port);
             let arguments = ["mesos-agent", "--master", &master, "--resources", &setup.resources];
             cluster.spawn("mesos-agent", &setup.program, arguments.map(str::to_owned).to_vec())?;
             cluster.wait("mesos-agent", |cluster| cluster.agent().is_some())?;
@@ -85,15 +89,13 @@ impl Cluster {
     }
 
     fn spawn(&mut self, part: &'static str, program: &Path, arguments: Vec<String>) -> Result<(), Error> {
-        let (work_dir, log) = (self.dir.path().join(part), self.log(part));
+        let work_dir = self.dir.path().join(part);
         let said = std::fs::File::create(self.dir.path().join(format!("{part}.stderr")))
             .map_err(Error::Directory)?;
         let child = Command::new(program)
             .args(arguments)
             .args(["--ip", &self.ip.to_string(), "--work_dir"])
             .arg(work_dir)
-            .arg("--external_log_file")
-            .arg(log)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(said)
@@ -119,10 +121,6 @@ impl Cluster {
         Err(Error::NotThere { part, said: said.trim().to_owned() })
     }
 
-    fn log(&self, part: &str) -> PathBuf {
-        self.dir.path().join(format!("{part}.log"))
-    }
-
     /// Where the agent keeps everything.
     pub(crate) fn work_dir(&self) -> PathBuf {
         self.dir.path().join("mesos-agent")
@@ -131,6 +129,11 @@ impl Cluster {
     /// The address of both.
     pub(crate) fn ip(&self) -> IpAddr {
         self.ip.into()
+    }
+
+    /// The port of the master.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The address with a port.
@@ -146,7 +149,7 @@ impl Cluster {
 
     /// The id of the agent that is registered and active.
     pub(crate) fn agent(&self) -> Option<String> {
-        let slaves = self.ask(MASTER, "/slaves")?;
+        let slaves = self.ask(self.port, "/slaves")?;
         let active =
             slaves.get("slaves")?.as_array()?.iter().find(|slave| slave["active"] == Value::Bool(true))?;
         active.get("id")?.as_str().map(str::to_owned)
@@ -164,11 +167,16 @@ impl Cluster {
 /// Ends all frameworks, and waits until nothing of theirs runs.
 fn teardown(cluster: &Cluster) {
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
-    let frameworks = cluster.ask(MASTER, "/frameworks").unwrap_or_default();
+    let frameworks = cluster.ask(cluster.port, "/frameworks").unwrap_or_default();
     for framework in frameworks["frameworks"].as_array().unwrap_or(&Vec::new()) {
         let body = format!("frameworkId={}", framework["id"].as_str().unwrap_or_default());
-        let _ =
-            testkit::request(cluster.at(MASTER), "POST", "/master/teardown", &form, Some(body.as_bytes()));
+        let _ = testkit::request(
+            cluster.at(cluster.port),
+            "POST",
+            "/master/teardown",
+            &form,
+            Some(body.as_bytes()),
+        );
     }
     testkit::until(LAST_WORDS, || {
         let containers = cluster.ask(AGENT, "/containers");

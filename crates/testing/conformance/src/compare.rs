@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::http::{Answer, parse};
-use crate::shape::{Below, Shapes, identity};
+use crate::shape::{Below, Shapes, identity, short_name};
 
 /// Headers that are compared even where only one side has them. Others matter if the recording has them.
 const HEADERS: &[&str] = &[
@@ -159,6 +159,15 @@ impl<'a> Comparison<'a> {
             self.differ("connection", said(mesos_closed), said(ours_closed));
         }
         loop {
+            for (bytes, side) in [(&mut mesos, 0), (&mut ours, 1)] {
+                while let Some((interim, rest)) =
+                    parse(bytes, false).filter(|(answer, _)| answer.status() / 100 == 1)
+                {
+                    let said = [interim.status_line.as_str(), "absent"];
+                    self.differ("interim", said[side], said[1 - side]);
+                    *bytes = rest;
+                }
+            }
             match (parse(mesos, false), parse(ours, false)) {
                 (Some((a, rest_a)), Some((b, rest_b))) => {
                     if a.is_stream() {
@@ -233,11 +242,11 @@ impl<'a> Comparison<'a> {
             for (identity, value) in &a {
                 match b.get(identity) {
                     Some(ours) => self.json(&element, below, value, ours),
-                    None => self.differ(&element, shown(value, self.mesos), "absent"),
+                    None => self.differ(&named(place, value, self.mesos), shown(value, self.mesos), "absent"),
                 }
             }
             for (_, value) in b.iter().filter(|(identity, _)| !below.open && !a.contains_key(*identity)) {
-                self.differ(&element, "absent", shown(value, self.ours));
+                self.differ(&named(place, value, self.ours), "absent", shown(value, self.ours));
             }
             return;
         }
@@ -261,6 +270,12 @@ fn by_identity<'v>(list: &'v [Value], shapes: &Shapes) -> Option<BTreeMap<String
     });
     let found: BTreeMap<_, _> = identities.collect::<Option<_>>()?;
     (found.len() == list.len()).then_some(found)
+}
+
+/// The place of an element that only one side has.
+fn named(place: &str, element: &Value, shapes: &Shapes) -> String {
+    let name = element.as_str().map(|text| shapes.text(text)).or_else(|| short_name(element, shapes));
+    format!("{place}[{}]", name.unwrap_or_default())
 }
 
 fn present(value: Option<&str>) -> &'static str {
@@ -352,7 +367,9 @@ mod tests {
     fn elements_are_found_by_what_tells_them_apart() {
         let (a, b) = (json!({"name": "a", "x": 1}), json!({"name": "b", "x": 2}));
         check(json!([a, b]), json!([b, a]), &[]);
-        check(json!([a, b]), json!([a]), &["body[]"]);
+        check(json!([a, b]), json!([a]), &["body[b]"]);
+        let executor = |id: &str| json!({"executor_info": {"executor_id": {"value": id}}, "x": id});
+        check(json!([executor("a"), executor("b")]), json!([executor("b")]), &["body[]"]);
         check(json!(["p", "q"]), json!(["q", "p"]), &[]);
         let resource =
             |role: &str, value: f64| json!({"name": "cpus", "role": role, "scalar": {"value": value}});

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::cluster::{AGENT, Cluster, Setup};
+use crate::cluster::{AGENT, Cluster, MASTER, Setup};
 use crate::course;
 use crate::run::{Outcome, Run, Who, label, who};
 use crate::shape::Shapes;
@@ -91,21 +91,25 @@ impl<'a> Plan<'a> {
                 break;
             }
             let resources = self.resources(stage.typical);
-            let setup = Setup { program: self.program.clone(), resources, master: Vec::new(), agent: true };
+            let setup = Setup {
+                program: self.program.clone(),
+                resources,
+                port: MASTER,
+                master: Vec::new(),
+                agent: true,
+            };
             let pending = std::mem::take(&mut self.pending);
             self.pending = self.stage(stage.name, &setup, pending, stage.course, &mut outcomes);
         }
-        let bare = |master: Vec<String>| Setup {
-            program: self.program.clone(),
-            resources: String::new(),
-            master,
-            agent: false,
-        };
         let mut left = std::mem::take(&mut self.pending);
+        let bare = |who: Who, master: Vec<String>| {
+            let port = self.port(who);
+            Setup { program: self.program.clone(), resources: String::new(), port, master, agent: false }
+        };
         if !alone.is_empty() {
             left.extend(self.stage(
                 "a master without agents",
-                &bare(Vec::new()),
+                &bare(Who::Alone, Vec::new()),
                 alone,
                 &[course::replay],
                 &mut outcomes,
@@ -116,7 +120,7 @@ impl<'a> Plan<'a> {
             let flags = dir.as_ref().map(|dir| self.guard(&guarded, dir.path())).unwrap_or_default();
             left.extend(self.stage(
                 "a master that wants credentials",
-                &bare(flags),
+                &bare(Who::Guarded, flags),
                 guarded,
                 &[course::guarded],
                 &mut outcomes,
@@ -163,7 +167,8 @@ impl<'a> Plan<'a> {
         let said = recording.head().map(|head| head.status_line).unwrap_or_default();
         let differences = vec![crate::compare::Difference::new("status", said, why)];
         let exchange = label(recording, &self.hosts, &self.shapes);
-        outcomes.push(Outcome { name: recording.name.clone(), exchange, differences });
+        let name = recording.name.clone();
+        outcomes.push(Outcome { name, exchange, differences, ours: Value::Null });
     }
 
     /// There is one master, and it leads.
@@ -185,6 +190,12 @@ impl<'a> Plan<'a> {
             .collect();
         self.pending.retain(|name, _| !found.contains_key(name));
         found
+    }
+
+    /// The port that somebody had in the recordings.
+    fn port(&self, wanted: Who) -> u16 {
+        let host = self.hosts.iter().find(|(_, who)| **who == wanted).map(|(host, _)| host);
+        host.and_then(|host| host.rsplit_once(':')?.1.parse().ok()).unwrap_or(MASTER)
     }
 
     /// What the agent of the recordings that are typical for a stage had.

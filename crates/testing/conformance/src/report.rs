@@ -1,6 +1,7 @@
 //! What is printed: each difference, then the same ones together, then one line.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::deliberate::Deliberate;
 use crate::run::Outcome;
@@ -56,6 +57,16 @@ pub(crate) fn report(outcomes: &[Outcome], deliberate: &Deliberate) -> Totals {
     totals
 }
 
+/// Writes what we answered, each answer to a file with the name of its recording.
+pub(crate) fn write(outcomes: &[Outcome], folder: &Path) -> std::io::Result<()> {
+    for outcome in outcomes {
+        let path = folder.join(format!("{}.json", outcome.name));
+        std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        std::fs::write(path, format!("{:#}\n", outcome.ours))?;
+    }
+    Ok(())
+}
+
 /// Differences with the same end of their place and the same sides are one to whoever mends them.
 fn group(place: &str, mesos: &str, ours: &str) -> (String, String) {
     let parts: Vec<&str> = place.rsplit('.').take(2).collect();
@@ -100,6 +111,7 @@ mod tests {
             name: name.to_owned(),
             exchange: "master GET /state".to_owned(),
             differences,
+            ours: serde_json::Value::Null,
         };
         let outcomes = [
             outcome("a", Vec::new()),

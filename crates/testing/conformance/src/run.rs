@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::cluster::{AGENT, Cluster, MASTER};
+use crate::cluster::{AGENT, Cluster};
 use crate::compare::{Comparison, Difference};
-use crate::http::{Answer, Connection};
+use crate::http::{Answer, Connection, latin1};
 use crate::names::Names;
 use crate::shape::Shapes;
 use crate::transcript::{Event, Recording, Reply, Request};
@@ -78,7 +78,7 @@ impl Ask {
     }
 
     /// As it would have been recorded.
-    pub(crate) fn request(self) -> Request {
+    fn request(self) -> Request {
         let Self { method, path, headers, body, .. } = self;
         let mut headers = headers;
         headers.insert(0, ("Host".to_owned(), String::new()));
@@ -98,6 +98,8 @@ pub(crate) struct Outcome {
     pub(crate) exchange: String,
     /// What is not as recorded.
     pub(crate) differences: Vec<Difference>,
+    /// What we answered, in the form of a recording's answer.
+    pub(crate) ours: Value,
 }
 
 /// A cluster and the recordings that are still to be compared with it.
@@ -128,15 +130,15 @@ impl<'a> Run<'a> {
         hosts: &'a BTreeMap<String, Who>,
         pending: BTreeMap<String, &'a Recording>,
     ) -> Self {
-        let ip = cluster.ip().to_string();
+        let (ip, master) = (cluster.ip().to_string(), cluster.port());
         let ours = Shapes::new(vec![
-            (format!("{ip}:{MASTER}"), "<master>".into()),
+            (format!("{ip}:{master}"), "<master>".into()),
             (format!("{ip}:{AGENT}"), "<agent>".into()),
             (ip.clone(), "<host>".into()),
         ]);
         let mut addresses: Vec<(String, String)> = Vec::new();
         for (host, who) in hosts {
-            let port = if *who == Who::Agent { AGENT } else { MASTER };
+            let port = if *who == Who::Agent { AGENT } else { master };
             addresses.push((host.clone(), format!("{ip}:{port}")));
             if let Some((address, _)) = host.rsplit_once(':') {
                 addresses.push((address.to_owned(), ip.clone()));
@@ -183,7 +185,7 @@ impl<'a> Run<'a> {
             Some(recording) => self.replay(recording),
             None => {
                 let who = ask.who;
-                let bytes = self.bytes(&ask.request(), who);
+                let bytes = self.own(ask);
                 Connection::send(self.address(who), &bytes)
                     .map(|mut connection| connection.answer_within(PATIENCE))
                     .unwrap_or_default()
@@ -228,7 +230,14 @@ impl<'a> Run<'a> {
                 connection.answer().unwrap_or_default()
             }
         };
-        self.compare(recording, |comparison, path| match &recording.reply {
+        let said = match &recording.reply {
+            Reply::Raw { .. } => {
+                json!({"response_raw": latin1(&connection.bytes), "server_closed": connection.closed})
+            }
+            _ => as_recorded(&answer, &[]),
+        };
+        let said = merged(said, json!({"request_raw": latin1(bytes)}));
+        self.compare(recording, said, |comparison, path| match &recording.reply {
             Reply::Whole(mesos) => comparison.answers(path, mesos, &answer),
             Reply::Stream { head, events } => {
                 comparison.heads(head, &answer);
@@ -245,7 +254,7 @@ impl<'a> Run<'a> {
 
     /// Compares a stream that was followed with its recording.
     pub(crate) fn stream(&mut self, recording: &Recording, answer: &Answer, ours: &[Event]) {
-        self.compare(recording, |comparison, _| {
+        self.compare(recording, as_recorded(answer, ours), |comparison, _| {
             if let Reply::Stream { head, events } = &recording.reply {
                 comparison.heads(head, answer);
                 if answer.status() == head.status() {
@@ -255,11 +264,16 @@ impl<'a> Run<'a> {
         });
     }
 
-    fn compare(&mut self, recording: &Recording, compare: impl FnOnce(&mut Comparison<'_>, &str)) {
+    fn compare(
+        &mut self,
+        recording: &Recording,
+        ours: Value,
+        compare: impl FnOnce(&mut Comparison<'_>, &str),
+    ) {
         let (path, body) = match &recording.request {
             Request::Parts { path, body, .. } => (path.clone(), body.clone().unwrap_or_default()),
             Request::Raw(bytes) => {
-                let text = crate::http::latin1(bytes);
+                let text = latin1(bytes);
                 (text.split(' ').nth(1).unwrap_or_default().to_owned(), Vec::new())
             }
             Request::Executor => (String::new(), Vec::new()),
@@ -269,13 +283,14 @@ impl<'a> Run<'a> {
         comparison.reads_log = ["/log", "/stderr"].iter().any(|file| asked.contains(file));
         compare(&mut comparison, &path);
         let (differences, pairs) = (comparison.differences, comparison.pairs);
-        for (recorded, ours) in &pairs {
-            self.names.learn(self.mesos, recorded, ours);
+        for (recorded, here) in &pairs {
+            self.names.learn(self.mesos, recorded, here);
         }
         self.outcomes.push(Outcome {
             name: recording.name.clone(),
             exchange: self.label(recording),
             differences,
+            ours,
         });
     }
 
@@ -288,6 +303,7 @@ impl<'a> Run<'a> {
             name: recording.name.clone(),
             exchange: self.label(recording),
             differences,
+            ours: Value::Null,
         });
     }
 
@@ -302,7 +318,7 @@ impl<'a> Run<'a> {
 
     /// Where somebody is.
     pub(crate) fn address(&self, who: Who) -> SocketAddr {
-        let port = if matches!(who, Who::Agent | Who::Executor) { AGENT } else { MASTER };
+        let port = if matches!(who, Who::Agent | Who::Executor) { AGENT } else { self.cluster.port() };
         self.cluster.at(port)
     }
 
@@ -324,6 +340,19 @@ impl<'a> Run<'a> {
             }
         }
         if changed { call.to_string() } else { text }
+    }
+
+    /// A request of our own, as bytes.
+    pub(crate) fn own(&self, ask: Ask) -> Vec<u8> {
+        let host = self.address(ask.who).to_string();
+        let Request::Parts { method, path, headers, body } = ask.request() else { return Vec::new() };
+        let mut out = format!("{method} {path} HTTP/1.1\r\n");
+        for (name, value) in headers {
+            let value = if name == "Host" { &host } else { &value };
+            out.push_str(&format!("{name}: {value}\r\n"));
+        }
+        out.push_str("\r\n");
+        [out.into_bytes(), body.unwrap_or_default()].concat()
     }
 
     /// A recorded request in our names, as bytes.
@@ -353,6 +382,28 @@ impl<'a> Run<'a> {
         out.extend(translated.unwrap_or_default());
         out
     }
+}
+
+/// Both objects in one.
+pub(crate) fn merged(mut one: Value, other: Value) -> Value {
+    if let (Value::Object(one), Value::Object(other)) = (&mut one, other) {
+        one.extend(other);
+    }
+    one
+}
+
+/// An answer in the form of a recorded one.
+fn as_recorded(answer: &Answer, events: &[Event]) -> Value {
+    let mut said = json!({
+        "status_line": answer.status_line, "headers": answer.headers, "body": String::from_utf8_lossy(&answer.body),
+    });
+    if let Ok(body) = serde_json::from_slice::<Value>(&answer.body) {
+        said["body_json"] = body;
+    }
+    if !events.is_empty() {
+        said["events"] = events.iter().map(|event| json!({"t_ms": event.at, "event": event.event})).collect();
+    }
+    json!({"response": said})
 }
 
 /// The bytes with another name of the server, wherever a request names it.
@@ -394,7 +445,7 @@ pub(crate) fn label(recording: &Recording, hosts: &BTreeMap<String, Who>, shapes
             format!("{who} {method} {path}{}", call.unwrap_or_default())
         }
         Request::Raw(bytes) => {
-            let text = crate::http::latin1(bytes);
+            let text = latin1(bytes);
             let words: Vec<&str> = text.lines().next().unwrap_or_default().split(' ').take(2).collect();
             format!("{who} {}", words.join(" "))
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::events::{kind, of};
 use crate::http::{Answer, Connection};
 use crate::names::Names;
-use crate::run::{Ask, Run, Who};
+use crate::run::{Ask, Run, Who, merged};
 use crate::shape::Kind;
 use crate::transcript::{Event, Reply, Request, header};
 
@@ -19,23 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The framework that the recordings were made with.
 pub(crate) fn framework(name: &str, more: Value) -> Value {
-    let mut framework = json!({
+    let framework = json!({
         "user": "root", "name": name, "roles": ["golden"], "failover_timeout": 0, "checkpoint": true,
         "capabilities": [{"type": "MULTI_ROLE"}, {"type": "RESERVATION_REFINEMENT"}, {"type": "PARTITION_AWARE"}],
     });
-    merge(&mut framework, more);
-    framework
+    merged(framework, more)
 }
 
 /// The call that subscribes a framework.
 pub(crate) fn subscribe(framework: Value) -> Value {
     json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": framework}})
-}
-
-fn merge(into: &mut Value, more: Value) {
-    if let (Value::Object(into), Value::Object(more)) = (into, more) {
-        into.extend(more);
-    }
 }
 
 /// A subscribed framework. Its connection ends with it.
@@ -55,9 +48,10 @@ impl Session {
     /// Subscribes with what the recording of the stream `name` says, else with `call`.
     pub(crate) fn open(run: &mut Run<'_>, name: &str, call: &Value) -> Option<Self> {
         let recording = run.pending().find(|recording| recording.name == name);
-        let ask = Ask::call(Who::Master, SCHEDULER, call);
-        let request = recording.map_or_else(|| ask.request(), |recording| recording.request.clone());
-        let bytes = run.bytes(&request, Who::Master);
+        let bytes = match recording {
+            Some(recording) => run.bytes(&recording.request, Who::Master),
+            None => run.own(Ask::call(Who::Master, SCHEDULER, call)),
+        };
         let connection = Connection::send(run.address(Who::Master), &bytes).ok()?;
         let mut session = Self {
             connection,
@@ -158,9 +152,26 @@ impl Session {
         live
     }
 
+    /// Whether what is on offer is as much as it ever was.
+    fn whole(&self) -> bool {
+        let cpus = |offer: &Value| -> f64 {
+            let resources = offer["resources"].as_array();
+            let cpus = resources.into_iter().flatten().filter(|resource| resource["name"] == "cpus");
+            cpus.filter_map(|resource| resource.pointer("/scalar/value")?.as_f64()).sum()
+        };
+        let all = self
+            .events
+            .iter()
+            .filter_map(|event| event.event.pointer("/offers/offers")?.as_array())
+            .flatten();
+        let most = all.map(cpus).fold(0.0, f64::max);
+        most > 0.0 && self.live().iter().map(cpus).sum::<f64>() + 1e-6 >= most
+    }
+
     /// The ids of all live offers, which count as used from now on. Asks for offers if there are none.
     pub(crate) fn offers(&mut self, run: &mut Run<'_>) -> Vec<Value> {
-        self.pump_until(Duration::from_millis(200), |_| false);
+        // What ended tasks had comes back in pieces; with all of it there is one offer, as in the recordings.
+        self.pump_until(Duration::from_secs(3), |session| session.whole());
         for _ in 0..3 {
             if !self.live().is_empty() {
                 break;
@@ -187,13 +198,9 @@ impl Session {
         }
     }
 
-    fn call_with(&mut self, run: &mut Run<'_>, name: &str, mut call: Value, own_stream: bool) -> Answer {
-        merge(&mut call, json!({"framework_id": {"value": self.framework}}));
-        let recording = run.take(name);
-        let mut request = match recording {
-            Some(recording) => recording.request.clone(),
-            None => Ask::call(Who::Master, SCHEDULER, &call).request(),
-        };
+    fn call_with(&mut self, run: &mut Run<'_>, name: &str, call: Value, own_stream: bool) -> Answer {
+        let Some(recording) = run.take(name) else { return self.own_call(run, call) };
+        let mut request = recording.request.clone();
         self.at_hand(run);
         if let Request::Parts { headers, body, .. } = &mut request {
             match headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("mesos-stream-id")) {
@@ -202,21 +209,25 @@ impl Session {
                 _ => {}
             }
             if let Some(changed) = body.as_ref().and_then(|body| self.with_offers(run, body)) {
-                if let Some((_, length)) =
-                    headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-                {
+                let length = headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+                if let Some((_, length)) = length {
                     *length = changed.len().to_string();
                 }
                 *body = Some(changed);
             }
         }
         let bytes = run.bytes(&request, Who::Master);
-        match recording {
-            Some(recording) => run.exchange(recording, &bytes),
-            None => Connection::send(run.address(Who::Master), &bytes)
-                .map(|mut connection| connection.answer_within(PATIENCE))
-                .unwrap_or_default(),
-        }
+        run.exchange(recording, &bytes)
+    }
+
+    /// A call that nobody recorded.
+    fn own_call(&self, run: &Run<'_>, call: Value) -> Answer {
+        let call = merged(call, json!({"framework_id": {"value": self.framework}}));
+        let mut ask = Ask::call(Who::Master, SCHEDULER, &call);
+        ask.headers.push(("Mesos-Stream-Id".to_owned(), self.stream.clone()));
+        Connection::send(run.address(Who::Master), &run.own(ask))
+            .map(|mut connection| connection.answer_within(PATIENCE))
+            .unwrap_or_default()
     }
 
     /// This framework is what unknown names mean.
@@ -234,11 +245,15 @@ impl Session {
             .filter(|id| run.mesos.ids(id).iter().any(|(_, kind, _)| *kind == Kind::Offer))
             .filter(|id| !run.names.knows(id) && !self.used.contains(id))
             .collect();
-        let first = named.first()?.clone();
+        named.first()?;
         let found = self.offers(run);
         let ours = found.first()?["value"].as_str()?.to_owned();
-        for id in std::iter::once(&first).chain(&named) {
+        for id in &named {
             run.names.bind(id, &ours);
+        }
+        // Ours stay what they are when the call is put into our names.
+        for id in found.iter().filter_map(|id| id["value"].as_str()) {
+            run.names.bind(id, id);
         }
         for kind in ["accept", "decline"] {
             if let Some(ids) = call.pointer_mut(&format!("/{kind}/offer_ids")) {

@@ -11,7 +11,6 @@ const VOLATILE: &[&str] = &[
     // The moment.
     "timestamp",
     "mtime",
-    "uuid",
     // The build.
     "version",
     "build_date",
@@ -29,7 +28,7 @@ const VOLATILE: &[&str] = &[
     "cpus_total",
 ];
 /// Endings of such keys.
-const VOLATILE_ENDINGS: &[&str] = &["_time", "_secs", "_bytes", "_percent"];
+const VOLATILE_ENDINGS: &[&str] = &["_time", "_secs", "_bytes", "_percent", "uuid", "hostname"];
 /// Beginnings of such keys.
 const VOLATILE_BEGINNINGS: &[&str] = &["avg_load_"];
 /// Below these keys names are compared, values not: they are measured.
@@ -83,11 +82,25 @@ const IDENTITIES: &[&str] = &[
 
 /// What tells `element` apart from others of its list, if anything.
 pub(crate) fn identity(element: &Value, shapes: &Shapes) -> Option<String> {
-    let key = IDENTITIES.iter().find(|key| element.get(key).is_some())?;
-    let of = |key: &str| element.get(key).map(|value| shapes.text(&value.to_string())).unwrap_or_default();
+    // What an element is about may be one level deeper: `executor_info`, `framework_info`, `agent_info`.
+    let info = element.as_object()?.iter().find(|(key, _)| key.ends_with("_info"));
+    let of_info = info.and_then(|(_, info)| Some((info, identity_key(info)?)));
+    let (told, key) = identity_key(element).map(|key| (element, key)).or(of_info)?;
+    let of = |key: &str| told.get(key).map(|value| shapes.text(&value.to_string())).unwrap_or_default();
     // Resources of one name differ in whose they are.
-    let more = ["role", "reservations", "reservation", "allocation_info", "disk", "executor_id"];
-    Some(std::iter::once(*key).chain(more).map(of).collect::<Vec<_>>().join(" "))
+    let more = ["name", "role", "reservations", "reservation", "allocation_info", "disk", "executor_id"];
+    Some(std::iter::once(key).chain(more).map(of).collect::<Vec<_>>().join(" "))
+}
+
+fn identity_key(element: &Value) -> Option<&'static str> {
+    IDENTITIES.iter().find(|key| element.get(key).is_some()).copied()
+}
+
+/// The short name of an element, for who reads: its name, or whatever tells it apart if that is a text.
+pub(crate) fn short_name(element: &Value, shapes: &Shapes) -> Option<String> {
+    let key = if element.get("name").is_some() { "name" } else { identity_key(element)? };
+    let value = element.get(key)?;
+    Some(shapes.text(value.get("value").unwrap_or(value).as_str()?))
 }
 
 /// What an identifier is, by how it looks.
@@ -107,7 +120,6 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Shapes {
     id: Regex,
-    directory: Regex,
     hosts: Vec<(String, String)>,
 }
 
@@ -121,7 +133,6 @@ impl Shapes {
             id: constant(
                 r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(-S[0-9]+|-O[0-9]+|-[0-9]{4}\b)?",
             ),
-            directory: constant(r#"/[^\s"':,]*?(/slaves/|/executors/|/runs/|/meta/)"#),
             hosts,
         }
     }
@@ -175,7 +186,7 @@ impl Shapes {
             end = start + id.len();
         }
         shaped.push_str(&out[end..]);
-        self.directory.replace_all(&shaped, "<work_dir>$1").into_owned()
+        shaped
     }
 }
 

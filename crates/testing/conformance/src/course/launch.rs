@@ -230,7 +230,14 @@ impl Events {
     fn open(run: &mut Run<'_>) -> Option<Self> {
         let recording = run.pending().find(|recording| recording.name == Self::NAME)?;
         let bytes = run.bytes(&recording.request, Who::Master);
-        let connection = crate::http::Connection::send(run.address(Who::Master), &bytes).ok()?;
+        let mut connection = crate::http::Connection::send(run.address(Who::Master), &bytes).ok()?;
+        testkit::until(Duration::from_secs(5), || {
+            connection.pump();
+            connection
+                .answer()
+                .is_some_and(|answer| !crate::events::of(&answer.body).is_empty())
+                .then_some(())
+        });
         Some(Self { connection })
     }
 

@@ -152,7 +152,7 @@ fn leave(run: &mut Run<'_>, mut session: Session) {
             run.replay(recording);
         }
         None => {
-            let bytes = run.bytes(&Ask::call(Who::Master, SCHEDULER, &again).request(), Who::Master);
+            let bytes = run.own(Ask::call(Who::Master, SCHEDULER, &again));
             let _ = Connection::send(run.address(Who::Master), &bytes)
                 .map(|mut connection| connection.read_for(Duration::from_millis(300)));
         }
