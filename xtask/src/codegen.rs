@@ -37,6 +37,8 @@ pub(crate) fn run(mode: Mode) -> Result<()> {
     let set = compile(&[&link_protos, &mesos_protos], &proto_files(&link_protos)?)?;
     for (name, code) in structs(set, |config| {
         config.extern_path(".mesos.v1", "::mesos_proto::v1");
+        // Rare, and so large that every frame would be.
+        config.boxed(".dcos.agent_link.ApplyOperation.info");
     })? {
         if name == "dcos.agent_link.rs" {
             generated.insert(root.join(LINK).join("src/generated").join(name), code);

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base::{AgentId, FrameworkId, Mono, Rng};
-use resources::{Resources, Scalar};
+use resources::{Conversion, NotContained, Quantities, Resources, Scalar};
 
 use crate::filters::Filters;
 use crate::shares::Shares;
@@ -243,6 +243,51 @@ impl Allocator {
         agent.total = total;
         agent.recompute_free();
         self.reconsider(id);
+    }
+
+    /// Converts what a framework has of an agent, offered or used, in allocated form. Mesos:
+    /// `updateAllocation`.
+    ///
+    /// The agent must have what is taken: it was compared with an offer.
+    pub fn convert_allocated(
+        &mut self,
+        framework: &FrameworkId,
+        agent: &AgentId,
+        conversions: &[Conversion],
+    ) {
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        let unallocated: Vec<Conversion> = conversions.iter().map(Conversion::unallocated).collect();
+        known.allocated.apply(&unallocated).expect("what is converted was allocated");
+        let mut total = known.total.clone();
+        total.apply(&unallocated).expect("what was allocated is part of all");
+        // Who has how much stays the same, unless there is more or less afterwards.
+        let changes = |conversion: &&Conversion| {
+            Quantities::of(&conversion.consumed) != Quantities::of(&conversion.converted)
+        };
+        for Conversion { consumed, converted } in conversions.iter().filter(changes) {
+            for (role, part) in by_role(converted) {
+                self.join_role(framework, &role);
+                self.shares.charge(&role, framework, &part);
+            }
+            for (role, part) in by_role(consumed) {
+                self.shares.refund(&role, framework, &part);
+                self.forget_former_role(framework, &role);
+            }
+        }
+        self.set_agent_total(agent, total);
+    }
+
+    /// Converts what is free of an agent, in unallocated form. Mesos: `updateAvailable`.
+    ///
+    /// # Errors
+    /// Changes nothing if it is not free.
+    pub fn convert_free(&mut self, agent: &AgentId, conversions: &[Conversion]) -> Result<(), NotContained> {
+        let Some(known) = self.agents.get(agent) else { return Ok(()) };
+        known.free.clone().apply(conversions)?;
+        let mut total = known.total.clone();
+        total.apply(conversions)?;
+        self.set_agent_total(agent, total);
+        Ok(())
     }
 
     /// Offers what an agent has from now on, or no more.

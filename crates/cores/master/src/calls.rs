@@ -2,7 +2,7 @@
 //! it calls.
 
 use agent_link::{AcknowledgeUpdate, Body, FrameworkMessage, KillTask, ShutdownExecutor};
-use base::{AgentId, FrameworkId, OfferId, TaskId};
+use base::{AgentId, FrameworkId, OfferId, Principal, TaskId};
 use mesos_proto::v1::framework_info::capability;
 use mesos_proto::v1::scheduler::call::{self, Type, reconcile};
 use mesos_proto::v1::{self, TaskState, TaskStatus, scheduler, task_status};
@@ -22,8 +22,9 @@ impl Master {
         conn: ConnId,
         call: scheduler::Call,
         stream_id: Option<String>,
-        principal: Option<String>,
+        principal: Option<Principal>,
     ) {
+        let principal = principal.and_then(|principal| principal.value);
         let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
         if let (Type::Subscribe, Some(subscribe)) = (kind, call.subscribe) {
             return self.subscribe(turn, conn, stream_id.unwrap_or_default(), subscribe, principal);

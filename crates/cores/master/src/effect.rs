@@ -65,4 +65,12 @@ pub enum Reply {
     BadRequest(String),
     /// 403 with a text.
     Forbidden(String),
+    /// 404 with a text.
+    NotFound(String),
+    /// 409 with a text: what is asked for clashes with what there is.
+    Conflict(String),
+    /// 501 with a text.
+    NotImplemented(String),
+    /// 503 with a text.
+    Unavailable(String),
 }

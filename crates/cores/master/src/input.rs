@@ -1,6 +1,6 @@
 use agent_link::frame::Body;
-use base::FrameworkId;
-use mesos_proto::v1::scheduler;
+use base::Principal;
+use mesos_proto::v1::{master, scheduler};
 
 /// One HTTP exchange or connection, named by the service. Never reused. A request that becomes a
 /// stream of events (SUBSCRIBE) keeps its id.
@@ -20,19 +20,23 @@ pub enum Input {
         /// The request's `Mesos-Stream-Id`. For SUBSCRIBE, the id that the new stream gets.
         stream_id: Option<String>,
         /// Who the caller has proved to be.
-        principal: Option<String>,
+        principal: Option<Principal>,
     },
     /// A framework's stream of events broke or was too slow.
     SchedulerClosed {
         /// The stream.
         conn: ConnId,
     },
-    /// What an operator wants done. Exactly one [`Effect::Reply`](crate::Effect::Reply) follows.
+    /// A call on `/api/v1` that changes something, decoded and whole; the forms of the v0 endpoints are
+    /// made into the same message. Exactly one [`Effect::Reply`](crate::Effect::Reply) follows, maybe later.
+    /// Calls that only read are answered by the service.
     OperatorCall {
         /// The request.
         conn: ConnId,
         /// What is to be done.
-        call: OperatorCall,
+        call: Box<master::Call>,
+        /// Who the caller has proved to be.
+        principal: Option<Principal>,
     },
     /// An agent said something. The first frame of a connection is its `Hello`.
     AgentFrame {
@@ -58,14 +62,4 @@ pub enum Input {
     },
     /// [`Master::next_deadline`](crate::Master::next_deadline) has passed.
     Timer,
-}
-
-/// Calls of operators that change something. Those that only read are answered by the service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OperatorCall {
-    /// Ends a framework and all it runs. Mesos: `Master::teardown`.
-    Teardown {
-        /// The framework.
-        framework_id: FrameworkId,
-    },
 }

@@ -5,12 +5,13 @@ use base::{AgentId, FrameworkId, Mono, Now, OfferId, Timers};
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
 use crate::config::Config;
+use crate::durable::Waiting;
 use crate::effect::Effect;
 use crate::framework::{Framework, Offer};
-use crate::input::{ConnId, Input, OperatorCall};
+use crate::input::{ConnId, Input};
 use crate::metrics::{Counters, TaskReasons};
 use crate::registration::Registrations;
-use crate::registry::{self, RecoverError, RegistryOp};
+use crate::registry::{self, AgentRecord, Kept, RecoverError};
 use crate::timer::Timer;
 use crate::turn::Turn;
 
@@ -35,8 +36,10 @@ pub struct Master {
     pub(crate) unreachable_agents: BTreeMap<AgentId, UnreachableAgent>,
     /// Agents by their connections, also those that are not admitted yet.
     pub(crate) agent_conns: BTreeMap<ConnId, AgentId>,
-    /// What waits for the registry.
+    /// Agents that come and go.
     pub(crate) registrations: Registrations,
+    /// What goes on when a write to the registry is durable.
+    pub(crate) waiting: Waiting,
 
     pub(crate) offers: BTreeMap<OfferId, Offer>,
 
@@ -72,6 +75,7 @@ impl Master {
             unreachable_agents: BTreeMap::new(),
             agent_conns: BTreeMap::new(),
             registrations: Registrations::default(),
+            waiting: Waiting::default(),
             offers: BTreeMap::new(),
             next_framework: 0,
             next_agent: 0,
@@ -80,21 +84,26 @@ impl Master {
             config,
         };
         for (key, value) in records {
-            let (id, record) = registry::decode(&key, &value)?;
-            let info = std::sync::Arc::new(record.info.unwrap_or_default());
-            match record.unreachable_since {
-                Some(since) => {
-                    let agent = UnreachableAgent { info, since: base::Wall(since) };
-                    master.unreachable_agents.insert(id, agent);
-                }
-                None => {
-                    let unreachable_at = now.mono + master.config.agent_reregister_timeout;
-                    master.timers.set(unreachable_at, Timer::AgentUnreachable(id.clone()));
-                    master.recovered_agents.insert(id, RecoveredAgent { info, unreachable_at });
-                }
+            match registry::decode(&key, &value)? {
+                Kept::Agent(id, record) => master.recover_agent(now, id, *record),
             }
         }
         Ok(master)
+    }
+
+    fn recover_agent(&mut self, now: Now, id: AgentId, record: AgentRecord) {
+        let info = std::sync::Arc::new(record.info.unwrap_or_default());
+        match record.unreachable_since {
+            Some(since) => {
+                let agent = UnreachableAgent { info, since: base::Wall(since) };
+                self.unreachable_agents.insert(id, agent);
+            }
+            None => {
+                let unreachable_at = now.mono + self.config.agent_reregister_timeout;
+                self.timers.set(unreachable_at, Timer::AgentUnreachable(id.clone()));
+                self.recovered_agents.insert(id, RecoveredAgent { info, unreachable_at });
+            }
+        }
     }
 
     /// Takes one input and says what has to be done about it. Never fails half way.
@@ -110,8 +119,8 @@ impl Master {
                     self.disconnect_framework(turn, &id);
                 }
             }
-            Input::OperatorCall { conn, call: OperatorCall::Teardown { framework_id } } => {
-                self.operator_teardown(turn, conn, &framework_id);
+            Input::OperatorCall { conn, call, principal } => {
+                self.operator_call(turn, conn, *call, principal.as_ref());
             }
             Input::AgentFrame { conn, body } => self.agent_frame(turn, conn, *body),
             Input::AgentClosed { conn, silent } => self.agent_closed(turn, conn, silent),
@@ -143,13 +152,6 @@ impl Master {
     /// When [`Input::Timer`] is due; `None` if nothing waits for time to pass.
     pub fn next_deadline(&self) -> Option<Mono> {
         [self.timers.next(), self.allocator.next_deadline()].into_iter().flatten().min()
-    }
-
-    /// Asks for a write to the registry and says under which number.
-    pub(crate) fn persist(&mut self, turn: &mut Turn<'_>, ops: Vec<RegistryOp>) -> u64 {
-        self.next_persist += 1;
-        turn.out.push(Effect::Persist { seq: self.next_persist, ops });
-        self.next_persist
     }
 
     /// What the master was told at its start.

@@ -14,6 +14,7 @@ use mesos_proto::v1::{AgentInfo, TaskState, task_status};
 use resources::Resources;
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
+use crate::durable::Next;
 use crate::input::ConnId;
 use crate::master::Master;
 use crate::message::{self, event, published};
@@ -24,21 +25,13 @@ use crate::turn::Turn;
 use crate::updates::ends_here;
 use crate::validation;
 
-/// What waits for the registry.
+/// Agents that wait for the registry.
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
-    /// What goes on when a write is durable.
-    waiting: BTreeMap<u64, Next>,
     /// Agents that are being admitted.
     admissions: BTreeMap<AgentId, Admission>,
     /// Agents that are being removed, with the Hello of one that came back meanwhile.
     departures: BTreeMap<AgentId, Option<Admission>>,
-}
-
-#[derive(Debug)]
-enum Next {
-    Admit(AgentId),
-    Depart(AgentId, Departure),
 }
 
 /// An agent that said Hello.
@@ -195,22 +188,13 @@ impl Master {
         comes_back: bool,
     ) {
         let info = hello.agent.clone().unwrap_or_default();
-        let seq = self.persist(turn, vec![registry::put_agent(&id, &info, None)]);
+        let ops = vec![registry::put_agent(&id, &info, None)];
+        self.persist_then(turn, ops, Next::Admit(id.clone()));
         self.agent_conns.insert(conn, id.clone());
-        self.registrations.waiting.insert(seq, Next::Admit(id.clone()));
         self.registrations.admissions.insert(id, Admission { conn: Some(conn), hello, comes_back });
     }
 
-    pub(crate) fn persisted(&mut self, turn: &mut Turn<'_>, seq: u64) {
-        while let Some(entry) = self.registrations.waiting.first_entry().filter(|entry| *entry.key() <= seq) {
-            match entry.remove() {
-                Next::Admit(id) => self.admitted(turn, &id),
-                Next::Depart(id, departure) => self.departed(turn, &id, &departure),
-            }
-        }
-    }
-
-    fn admitted(&mut self, turn: &mut Turn<'_>, id: &AgentId) {
+    pub(crate) fn admitted(&mut self, turn: &mut Turn<'_>, id: &AgentId) {
         let Some(admission) = self.registrations.admissions.remove(id) else { return };
         let unreachable = self.unreachable_agents.remove(id).is_some();
         match (admission.conn, admission.comes_back) {
@@ -360,8 +344,7 @@ impl Master {
             Departure::Removed(_) => registry::remove_agent(id),
         }];
         ops.extend(self.forget_long_unreachable(&departure).map(|id| registry::remove_agent(&id)));
-        let seq = self.persist(turn, ops);
-        self.registrations.waiting.insert(seq, Next::Depart(id.clone(), departure));
+        self.persist_then(turn, ops, Next::Depart(id.clone(), departure));
         self.registrations.departures.insert(id.clone(), None);
     }
 
@@ -379,7 +362,7 @@ impl Master {
         Some(id)
     }
 
-    fn departed(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: &Departure) {
+    pub(crate) fn departed(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: &Departure) {
         let came_back = self.registrations.departures.remove(id).flatten();
         let recovered = self.recovered_agents.remove(id);
         let agent = self.agents.get(id);

@@ -16,7 +16,7 @@ pub struct RegistryOp {
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// A key that no version of this program wrote.
-    #[error("registry record {key} has an unknown kind of key; known is agents/<agent id>")]
+    #[error("registry record {key} has an unknown kind of key; known are {known}", known = KINDS.map(|kind| format!("{kind}/<name>")).join(", "))]
     UnknownKey {
         /// The key.
         key: String,
@@ -31,7 +31,17 @@ pub enum RecoverError {
     },
 }
 
-const AGENTS: &str = "agents/";
+const AGENTS: &str = "agents";
+
+/// The kinds of records: the first segments of their keys. Who stores the registry lists them all.
+pub const KINDS: [&str; 1] = [AGENTS];
+
+/// One record, read back.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// An agent that is admitted, or was and is unreachable.
+    Agent(AgentId, Box<AgentRecord>),
+}
 
 /// What the registry knows of an agent. Written as protobuf: fields are only ever added.
 #[derive(Clone, PartialEq, Message)]
@@ -46,17 +56,80 @@ pub(crate) struct AgentRecord {
 pub(crate) fn put_agent(id: &AgentId, info: &v1::AgentInfo, unreachable_since: Option<Wall>) -> RegistryOp {
     let record =
         AgentRecord { info: Some(info.clone()), unreachable_since: unreachable_since.map(|since| since.0) };
-    RegistryOp { key: format!("{AGENTS}{id}"), value: Some(record.encode_to_vec()) }
+    put(AGENTS, id.as_str(), &record)
 }
 
 pub(crate) fn remove_agent(id: &AgentId) -> RegistryOp {
-    RegistryOp { key: format!("{AGENTS}{id}"), value: None }
+    remove(AGENTS, id.as_str())
 }
 
-pub(crate) fn decode(key: &str, value: &[u8]) -> Result<(AgentId, AgentRecord), RecoverError> {
-    let id = key.strip_prefix(AGENTS).filter(|id| !id.is_empty());
-    let id = id.ok_or_else(|| RecoverError::UnknownKey { key: key.to_owned() })?;
-    let record =
-        AgentRecord::decode(value).map_err(|source| RecoverError::Decode { key: key.to_owned(), source })?;
-    Ok((AgentId::new(id), record))
+fn put(kind: &str, name: &str, record: &impl Message) -> RegistryOp {
+    RegistryOp { key: key(kind, name), value: Some(record.encode_to_vec()) }
+}
+
+fn remove(kind: &str, name: &str) -> RegistryOp {
+    RegistryOp { key: key(kind, name), value: None }
+}
+
+/// The key of a record: its kind and its name, which may hold anything, as one segment of a path.
+fn key(kind: &str, name: &str) -> String {
+    let mut key = format!("{kind}/");
+    for byte in name.bytes() {
+        match byte {
+            b'%' | b'/' | ..=b' ' | 0x7f.. => key.push_str(&format!("%{byte:02X}")),
+            _ => key.push(char::from(byte)),
+        }
+    }
+    match name {
+        "." | ".." => key.replace('.', "%2E"),
+        _ => key,
+    }
+}
+
+/// The name that [`key`] made a segment of; `None` if it is none of its.
+fn name_of(segment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut parts = segment.split('%');
+    bytes.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).ok().filter(|name| !name.is_empty())
+}
+
+pub(crate) fn decode(key: &str, value: &[u8]) -> Result<Kept, RecoverError> {
+    let unknown = || RecoverError::UnknownKey { key: key.to_owned() };
+    let (kind, segment) = key.split_once('/').ok_or_else(unknown)?;
+    let name = name_of(segment).ok_or_else(unknown)?;
+    let bad = |source| RecoverError::Decode { key: key.to_owned(), source };
+    match kind {
+        AGENTS => Ok(Kept::Agent(AgentId::new(name), Box::new(AgentRecord::decode(value).map_err(bad)?))),
+        _ => Err(unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_is_one_segment_of_a_key() {
+        let check = |name: &str, expect: &str| {
+            let key = key("x", name);
+            assert_eq!(key, expect);
+            assert_eq!(name_of(&key["x/".len()..]).as_deref(), Some(name));
+        };
+        check("3b9d-S0", "x/3b9d-S0");
+        check("eng/web", "x/eng%2Fweb");
+        check("..", "x/%2E%2E");
+        check(".", "x/%2E");
+        check("a.b", "x/a.b");
+        check("50%", "x/50%25");
+        check("слово", "x/%D1%81%D0%BB%D0%BE%D0%B2%D0%BE");
+        check("host,10.0.0.1", "x/host,10.0.0.1");
+        for segment in ["", "%", "%2", "%zz", "%D1"] {
+            assert_eq!(name_of(segment), None, "{segment}");
+        }
+    }
 }

@@ -182,6 +182,8 @@ fn hello(boot_id: &str, knowledge: Knowledge) -> Hello {
         frameworks: knowledge.frameworks,
         executors: executors.collect(),
         tasks: knowledge.tasks,
+        operations: Vec::new(),
+        draining: None,
     }
 }
 

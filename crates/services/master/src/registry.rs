@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use master_core::RegistryOp;
+use master_core::{REGISTRY_KINDS, RegistryOp};
 use store::{
     Batch, Buckets, CampaignError, CommitError, Dir, Key, KeyError, ReadError, Store, Term, Version, limit,
 };
@@ -15,9 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 /// The directory of all that is the master's, and the name of its election.
 const HOME: &str = "master";
-/// The kinds of records that there are. A kind is a directory of buckets.
-const KINDS: [&str; 1] = ["agents"];
-/// Buckets of each kind: part of what is stored, so it can never be another number.
+/// Buckets of each kind of record, which is a directory: part of what is stored, so it can never be another number.
 const BUCKETS: u16 = 256;
 /// How long the store may wait for a leader of this election that is gone.
 const TERM_TTL: Duration = Duration::from_secs(10);
@@ -68,7 +66,7 @@ impl Registry {
         let term = store.campaign(HOME, TERM_TTL).await?;
         let mut registry = Registry { store, term, versions: BTreeMap::new() };
         let mut records = Vec::new();
-        for kind in KINDS {
+        for kind in REGISTRY_KINDS {
             for dir in buckets(kind).dirs() {
                 for (name, entry) in registry.store.list(&dir).await? {
                     let path = format!("{kind}/{name}");
@@ -170,7 +168,7 @@ fn cost(op: &RegistryOp) -> usize {
 fn key(path: &str) -> Result<Key, RegistryError> {
     let named = |source| RegistryError::Name { key: path.to_owned(), source };
     let (kind, name) = path.split_once('/').ok_or_else(|| named(None))?;
-    let kind = KINDS.into_iter().find(|known| *known == kind).ok_or_else(|| named(None))?;
+    let kind = REGISTRY_KINDS.into_iter().find(|known| *known == kind).ok_or_else(|| named(None))?;
     buckets(kind).key(name).map_err(|source| named(Some(source)))
 }
 
@@ -249,7 +247,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_are_refused() {
-        for path in ["agents", "quotas/a", "agents/..", "agents/a/b"] {
+        for path in ["agents", "unknown/a", "agents/..", "agents/a/b"] {
             assert!(matches!(key(path), Err(RegistryError::Name { .. })), "{path}");
         }
     }

@@ -99,8 +99,9 @@ mod tests {
             assert_eq!(negotiate(&hello), version);
         };
         check(1, 1, Some(1));
-        check(1, 9, Some(1));
-        check(2, 9, None);
+        check(1, 9, Some(2));
+        check(2, 9, Some(2));
+        check(3, 9, None);
         check(0, 0, None);
     }
 }

@@ -26,7 +26,9 @@ pub const UPGRADE: &str = "dcos-agent-link";
 /// The oldest protocol version this code speaks.
 pub const MIN_VERSION: u32 = 1;
 /// The newest protocol version this code speaks.
-pub const MAX_VERSION: u32 = 1;
+pub const MAX_VERSION: u32 = 2;
+/// From this version on an agent knows operations on resources, draining, and totals that change.
+pub const OPERATIONS_VERSION: u32 = 2;
 /// The longest frame in bytes that either side takes. A `Hello` of an agent with ten thousand tasks
 /// fits.
 pub const LONGEST_FRAME: usize = 64 << 20;

@@ -1,5 +1,5 @@
 //! Words every crate shares: time as data ([`Now`], [`Timers`]), typed ids, randomness from a
-//! seed, and the cluster's token ([`Auth`]).
+//! seed, the cluster's token ([`Auth`]), and who somebody has proved to be ([`Principal`]).
 //!
 //! Deliberately absent: any clock, any source of entropy, any IO. Who needs the time is handed a
 //! [`Now`]; who needs randomness is handed an [`Rng`] that a service seeded.
@@ -9,6 +9,7 @@ mod causes;
 mod duration;
 mod fnv;
 mod id;
+mod principal;
 mod rng;
 mod suggest;
 mod time;
@@ -19,6 +20,7 @@ pub use causes::with_causes;
 pub use duration::{duration_text, parse_duration};
 pub use fnv::fnv1a;
 pub use id::{AgentId, ContainerId, ExecutorId, FrameworkId, OfferId, TaskId};
+pub use principal::Principal;
 pub use rng::Rng;
 pub use suggest::nearest;
 pub use time::{Mono, Now, Wall};

@@ -5,7 +5,7 @@
 //! thousandths, so a thousand launches and recoveries end where they began.
 //!
 //! Deliberately absent: who gets what (that is the allocator), how often a shared volume is in use (a
-//! shared resource is only compared whole), and any change of reservations.
+//! shared resource is only compared whole), and which conversions an operation asks for.
 //!
 //! ```
 //! use resources::Resources;
@@ -16,6 +16,7 @@
 //! ```
 
 mod identity;
+mod operation;
 mod quantities;
 mod ranges;
 mod resources;
@@ -25,6 +26,7 @@ mod value;
 mod wire;
 
 pub use identity::{Disk, Identity, Name, Reservation, ReservationKind};
+pub use operation::Conversion;
 pub use quantities::{InvalidQuantities, Limits, Quantities};
 pub use ranges::Ranges;
 pub use resources::{NotContained, Resource, Resources};

@@ -382,3 +382,31 @@ fn agents_without_news_are_not_looked_at() {
     assert_eq!(allocate(&mut allocator, Duration::ZERO).len(), 1);
     assert!(!allocator.is_due(Mono(0) + Duration::from_secs(99)));
 }
+
+#[test]
+fn what_is_offered_and_what_is_free_can_be_converted() {
+    let mut allocator = Allocator::new(1, INTERVAL);
+    let (id, one) = (agent(1), framework(1));
+    allocator.add_framework(&one, &set(&["eng"]), &BTreeSet::new(), Capabilities::default(), true);
+    allocator.add_agent(&id, parse("cpus:4;mem:400"), &BTreeMap::new(), true);
+    let conversion = |from: &str, to: &str| [Conversion { consumed: parse(from), converted: parse(to) }];
+    allocator.convert_free(&id, &conversion("cpus:1;mem:100", "cpus(eng):1;mem(eng):100")).unwrap();
+    assert_eq!(allocator.free(&id), Some(&parse("cpus:3;mem:300;cpus(eng):1;mem(eng):100")));
+    let error = allocator.convert_free(&id, &conversion("cpus:4", "cpus(eng):4")).unwrap_err();
+    assert_eq!(error.want, parse("cpus:4"));
+    let mut out = Vec::new();
+    allocator.allocate(Mono(0), &mut out);
+    assert_eq!(out.len(), 1, "all is offered");
+    assert!(allocator.convert_free(&id, &conversion("cpus:1", "cpus(eng):1")).is_err(), "nothing is free");
+    let share = allocator.roles().next().map(|(_, share)| share);
+    let mut offered = conversion("cpus:2", "cpus(eng):2");
+    offered[0].consumed = offered[0].consumed.allocated_to("eng");
+    offered[0].converted = offered[0].converted.allocated_to("eng");
+    allocator.convert_allocated(&one, &id, &offered);
+    assert_eq!(allocator.roles().next().map(|(_, share)| share), share, "a reservation takes nothing more");
+    let mut has = out.remove(0).resources;
+    has.apply(&offered).unwrap();
+    allocator.recover(&one, &id, &has);
+    allocator.check();
+    assert_eq!(allocator.free(&id), Some(&parse("cpus:1;mem:300;cpus(eng):3;mem(eng):100")));
+}

@@ -90,7 +90,7 @@ fn what_makes_no_sense_is_refused() {
     };
     check(
         &|hello| hello.min_version = 99,
-        "the agent speaks versions 99 to 1 of the agent link, this master 1 to 1",
+        "the agent speaks versions 99 to 2 of the agent link, this master 1 to 2",
     );
     check(&|hello| hello.agent = None, "no agent");
     check(&|hello| hello.agent.as_mut().unwrap().hostname.clear(), "no hostname");
@@ -402,7 +402,7 @@ fn a_registry_that_cannot_be_read_stops_the_master() {
         let error = master_core::Master::recover(config(), now, records).unwrap_err();
         assert_eq!(error.to_string(), said);
     };
-    check("quotas/x", b"", "registry record quotas/x has an unknown kind of key; known is agents/<agent id>");
+    check("quotas/x", b"", "registry record quotas/x has an unknown kind of key; known are agents/<name>");
     check("agents/a", b"\xff\xff", "registry record agents/a cannot be decoded");
 }
 

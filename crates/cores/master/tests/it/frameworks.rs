@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use agent_link::Body;
-use master_core::{Effect, Input, OperatorCall, Reply};
+use master_core::{Effect, Input, Reply};
 use mesos_proto::v1::master::event::Type as Published;
 
 use crate::cluster::{AWARE, Cluster, Framework, OLD, config, task};
@@ -170,8 +170,9 @@ fn mm44_teardown_by_framework_and_by_operator() {
         Reply::BadRequest("Framework cannot be found".to_owned())
     );
     let conn = cluster.conn();
-    let call = OperatorCall::Teardown { framework_id: other.id.as_str().into() };
-    cluster.input(Input::OperatorCall { conn, call });
+    let call = format!(r#"{{"type":"TEARDOWN","teardown":{{"framework_id":{{"value":"{}"}}}}}}"#, other.id);
+    let call = Box::new(mesos_proto::json::from_json(call.as_bytes()).unwrap());
+    cluster.input(Input::OperatorCall { conn, call, principal: None });
     assert!(cluster.closed.contains(&other.conn));
     assert_eq!(cluster.master.completed_frameworks().count(), 2);
 }
@@ -296,7 +297,7 @@ fn who_proved_to_be_somebody_cannot_be_somebody_else() {
         let call = format!(r#"{{"type":"SUBSCRIBE","subscribe":{{"framework_info":{info}}}}}"#);
         let call = Box::new(mesos_proto::json::from_json(call.as_bytes()).unwrap());
         let conn = cluster.conn();
-        let (stream_id, principal) = (Some("s".to_owned()), Some(proved.to_owned()));
+        let (stream_id, principal) = (Some("s".to_owned()), Some(base::Principal::named(proved)));
         let mut out = Vec::new();
         let input = Input::SchedulerCall { conn, call, stream_id, principal };
         cluster.master.handle(cluster.now, input, &mut out);

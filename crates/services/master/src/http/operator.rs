@@ -1,15 +1,15 @@
 //! `/api/v1`, and `/teardown` that does the same as one of its calls.
 
 use api_mesos::{Encoding, Query};
-use base::FrameworkId;
 use http_kit::mesos::{bad_request, only_post, refusal};
 use http_kit::{HeaderValue, Method, Request, Response, StatusCode, header, respond};
-use master_core::{Input, OperatorCall};
-use mesos_proto::v1::Flag;
+use master_core::Input;
+use mesos_proto::v1::master::call::Teardown;
 use mesos_proto::v1::master::response::{
     GetFlags, GetHealth, GetMaster, GetOperations, GetVersion, Type as Answer,
 };
 use mesos_proto::v1::master::{Call, Response as Facts, call};
+use mesos_proto::v1::{Flag, FrameworkId};
 use tokio::sync::oneshot;
 
 use super::scheduler::answer_to;
@@ -41,17 +41,11 @@ impl Api {
             Type::GetRoles => self.part(OperatorView::Roles, encoding).await,
             Type::GetMetrics => self.part(OperatorView::Metrics, encoding).await,
             Type::Subscribe => self.follow(encoding).await,
-            Type::Teardown => {
-                let id = call.teardown.map(|teardown| teardown.framework_id.value).unwrap_or_default();
-                self.change(OperatorCall::Teardown { framework_id: FrameworkId::from(id) }).await
-            }
             // Files of the master are its log, which goes to standard error here.
             Type::ListFiles | Type::ReadFile => Err(refusal(StatusCode::NOT_FOUND, "")),
             Type::Unknown => Err(respond::status(StatusCode::NOT_IMPLEMENTED)),
-            other => {
-                let reason = format!("This master does not implement {}", other.as_str_name());
-                Err(refusal(StatusCode::NOT_IMPLEMENTED, reason))
-            }
+            // All others change something, or are refused by the core.
+            _ => self.change(call).await,
         }
     }
 
@@ -96,10 +90,11 @@ impl Api {
         Ok(encoded(self.inbox.read(View::Operator(part, encoding)).await?, encoding))
     }
 
-    async fn change(&self, call: OperatorCall) -> Result<Response, Response> {
+    /// Has the core do what a call asks for.
+    pub(super) async fn change(&self, call: Call) -> Result<Response, Response> {
         let conn = self.inbox.conn();
         let (reply, answer) = oneshot::channel();
-        let input = Input::OperatorCall { conn, call };
+        let input = Input::OperatorCall { conn, call: Box::new(call), principal: None };
         self.inbox.send(Message::Call { input, conn, stream: None, reply }).await?;
         Ok(answer_to(answer.await.map_err(|_| Unavailable)?))
     }
@@ -127,7 +122,13 @@ impl Api {
         let Some(id) = query.get("frameworkId") else {
             return Err(bad_request("Missing 'frameworkId' query parameter in the request body"));
         };
-        self.change(OperatorCall::Teardown { framework_id: FrameworkId::from(id) }).await
+        let framework_id = FrameworkId { value: id.to_owned() };
+        self.change(Call {
+            r#type: Some(call::Type::Teardown.into()),
+            teardown: Some(Teardown { framework_id }),
+            ..Call::default()
+        })
+        .await
     }
 }
 

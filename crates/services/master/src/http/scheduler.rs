@@ -82,5 +82,9 @@ pub(super) fn answer_to(reply: Reply) -> Response {
         Reply::Accepted => respond::status(StatusCode::ACCEPTED),
         Reply::BadRequest(reason) => bad_request(reason),
         Reply::Forbidden(reason) => refusal(StatusCode::FORBIDDEN, reason),
+        Reply::NotFound(reason) => refusal(StatusCode::NOT_FOUND, reason),
+        Reply::Conflict(reason) => refusal(StatusCode::CONFLICT, reason),
+        Reply::NotImplemented(reason) => refusal(StatusCode::NOT_IMPLEMENTED, reason),
+        Reply::Unavailable(reason) => refusal(StatusCode::SERVICE_UNAVAILABLE, reason),
     }
 }

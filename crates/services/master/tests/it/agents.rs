@@ -93,7 +93,7 @@ async fn what_is_no_agent_is_refused_with_a_reason() {
     let goodbye = frame(Body::Goodbye(agent_link::Goodbye { reason: "bye".to_owned() }));
     check(goodbye, "the first frame of an agent is Hello").await;
     let newer = agent_link::Hello { min_version: 7, max_version: 9, ..hello("127.0.0.1", RESOURCES) };
-    check(frame(Body::Hello(newer)), "the agent speaks versions 7 to 9, this master 1 to 1").await;
+    check(frame(Body::Hello(newer)), "the agent speaks versions 7 to 9, this master 1 to 2").await;
     let long = hello(&"x".repeat(40_000), RESOURCES);
     check(frame(Body::Hello(long)), "an agent's description may have 32768 bytes").await;
 

@@ -6,7 +6,7 @@ pub struct Frame {
     pub seq: u64,
     #[prost(uint64, tag = "2")]
     pub ack: u64,
-    #[prost(oneof = "frame::Body", tags = "3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26")]
+    #[prost(oneof = "frame::Body", tags = "3, 4, 5, 6, 7, 9, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30")]
     pub body: ::core::option::Option<frame::Body>,
 }
 /// Nested message and enum types in `Frame`.
@@ -23,6 +23,8 @@ pub mod frame {
         ExecutorMessage(super::ExecutorMessage),
         #[prost(message, tag = "7")]
         Goodbye(super::Goodbye),
+        #[prost(message, tag = "9")]
+        OperationUpdate(super::OperationUpdate),
         #[prost(message, tag = "16")]
         Welcome(super::Welcome),
         #[prost(message, tag = "17")]
@@ -45,6 +47,14 @@ pub mod frame {
         UpdateFramework(super::UpdateFramework),
         #[prost(message, tag = "26")]
         Shutdown(super::Shutdown),
+        #[prost(message, tag = "27")]
+        ApplyOperation(super::ApplyOperation),
+        #[prost(message, tag = "28")]
+        AcknowledgeOperation(super::AcknowledgeOperation),
+        #[prost(message, tag = "29")]
+        Drain(super::Drain),
+        #[prost(message, tag = "30")]
+        Undrain(super::Undrain),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -71,6 +81,10 @@ pub struct Hello {
     pub executors: ::prost::alloc::vec::Vec<RunningExecutor>,
     #[prost(message, repeated, tag = "11")]
     pub tasks: ::prost::alloc::vec::Vec<::mesos_proto::v1::Task>,
+    #[prost(message, repeated, tag = "12")]
+    pub operations: ::prost::alloc::vec::Vec<::mesos_proto::v1::Operation>,
+    #[prost(message, optional, tag = "16")]
+    pub draining: ::core::option::Option<::mesos_proto::v1::DrainConfig>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RunningExecutor {
@@ -107,6 +121,17 @@ pub struct ExecutorMessage {
     pub executor_id: ::core::option::Option<::mesos_proto::v1::ExecutorId>,
     #[prost(bytes = "vec", tag = "3")]
     pub data: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OperationUpdate {
+    #[prost(bytes = "vec", tag = "1")]
+    pub operation_uuid: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub framework_id: ::core::option::Option<::mesos_proto::v1::FrameworkId>,
+    #[prost(message, optional, tag = "3")]
+    pub status: ::core::option::Option<::mesos_proto::v1::OperationStatus>,
+    #[prost(message, optional, tag = "4")]
+    pub latest: ::core::option::Option<::mesos_proto::v1::OperationStatus>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Goodbye {
@@ -197,4 +222,28 @@ pub struct UpdateFramework {
 pub struct Shutdown {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyOperation {
+    #[prost(message, optional, tag = "1")]
+    pub framework_id: ::core::option::Option<::mesos_proto::v1::FrameworkId>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub operation_uuid: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub info: ::core::option::Option<::prost::alloc::boxed::Box<::mesos_proto::v1::offer::Operation>>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcknowledgeOperation {
+    #[prost(bytes = "vec", tag = "1")]
+    pub operation_uuid: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub status_uuid: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Drain {
+    #[prost(message, optional, tag = "1")]
+    pub config: ::core::option::Option<::mesos_proto::v1::DrainConfig>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Undrain {
 }

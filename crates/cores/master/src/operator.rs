@@ -1,0 +1,33 @@
+//! The calls of operators that change something, by who does them. Mesos: `Master::Http::api`.
+
+use base::{FrameworkId, Principal};
+use mesos_proto::v1::master::Call;
+use mesos_proto::v1::master::call::Type;
+
+use crate::effect::Reply;
+use crate::input::ConnId;
+use crate::master::Master;
+use crate::turn::Turn;
+
+impl Master {
+    /// Does what an operator asks for, or refuses it. `principal` is who asks, where that was proved.
+    pub(crate) fn operator_call(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        call: Call,
+        _principal: Option<&Principal>,
+    ) {
+        let kind = call.r#type();
+        match kind {
+            Type::Teardown => {
+                let id = call.teardown.map(|teardown| teardown.framework_id.value).unwrap_or_default();
+                self.operator_teardown(turn, conn, &FrameworkId::from(id));
+            }
+            _ => {
+                let text = format!("This master does not implement {}", kind.as_str_name());
+                turn.reply(conn, Reply::NotImplemented(text));
+            }
+        }
+    }
+}
