@@ -15,6 +15,11 @@ use crate::transcript::Event;
 /// Kinds of events that come with the clock.
 const TIMED: &[&str] = &["OFFERS", "RESCIND"];
 
+/// Where operators' updates have the task's latest state.
+const LATEST: &str = "/task_updated/state";
+/// And the state of the update itself.
+const UPDATED: &str = "/task_updated/status/state";
+
 /// The events of a RecordIO body. A record that is no JSON is taken for protobuf.
 pub(crate) fn of(body: &[u8]) -> Vec<Event> {
     let event = |record: &[u8]| serde_json::from_slice(record).unwrap_or_else(|_| crate::proto::tree(record));
@@ -36,10 +41,10 @@ impl Key {
         let task = event.pointer("/task_added/task").or(event.pointer("/launch/task")).unwrap_or(status);
         let name = |key: &str| task.pointer(&format!("/{key}/value")).and_then(Value::as_str);
         let failure = event.pointer("/failure/executor_id/value").and_then(Value::as_str);
-        let whose = name("task_id").or(name("operation_id")).or(failure).unwrap_or_default();
+        let data = event.pointer("/data/type").and_then(Value::as_str);
+        let whose = name("task_id").or(name("operation_id")).or(failure).or(data).unwrap_or_default();
         let part = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
-        let data = event.pointer("/data/type").and_then(Value::as_str).unwrap_or_default();
-        let parts = [kind, part("state"), part("reason"), data];
+        let parts = [kind, part("state"), part("reason")];
         let what = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
         Self { whose: shapes.text(whose), what }
     }
@@ -94,7 +99,17 @@ impl Comparison<'_> {
         }
         self.order(&a, &b, &mut matched);
         for (x, y) in matched {
-            self.json(&format!("event {}", a[x].0.what), Below::default(), a[x].1, b[y].1);
+            let mut ours = b[y].1.clone();
+            // An update carries the task's latest state, too, which may be ahead of it.
+            let states = (a[x].1.pointer(LATEST), ours.pointer(LATEST));
+            if let (Some(said), Some(says)) = states
+                && b[y..]
+                    .iter()
+                    .any(|(key, later)| key.whose == a[x].0.whose && later.pointer(UPDATED) == Some(says))
+            {
+                ours["task_updated"]["state"] = said.clone();
+            }
+            self.json(&format!("event {}", a[x].0.what), Below::default(), a[x].1, &ours);
         }
         for kind in TIMED {
             self.first(kind, mesos, ours);

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cluster::{AGENT, Cluster, MASTER, Setup};
 use crate::course;
-use crate::run::{Outcome, Run, Who, label, who};
+use crate::run::{OWN_EXECUTOR, Outcome, Run, Who, label, missing_executor, who};
 use crate::shape::Shapes;
 use crate::transcript::{Book, Recording, Reply, Request, header};
 
@@ -75,6 +75,8 @@ impl<'a> Plan<'a> {
                 shapes.push((address.to_owned(), "<host>".to_owned()));
             }
         }
+        let executors = book.recordings.iter().filter_map(missing_executor);
+        shapes.extend(executors.map(|command| (command, OWN_EXECUTOR.to_owned())));
         let pending = book.recordings.iter().map(|recording| (recording.name.clone(), recording)).collect();
         Self { program, hosts, shapes: Shapes::new(shapes), pending }
     }
@@ -301,8 +303,7 @@ fn resources_in(value: &Value) -> Option<String> {
 /// Resources as an agent's flag takes them.
 fn text_of(resources: &Value) -> Option<String> {
     let parts: Vec<String> = match resources {
-        Value::Object(map) => map
-            .iter()
+        Value::Object(map) => in_order(map)
             .filter(|(_, value)| value.as_f64() != Some(0.0))
             .map(|(name, value)| {
                 format!("{name}:{}", value.as_str().map_or(value.to_string(), str::to_owned))
@@ -312,6 +313,13 @@ fn text_of(resources: &Value) -> Option<String> {
         _ => Vec::new(),
     };
     (!parts.is_empty()).then(|| parts.join(";"))
+}
+
+/// As agents name them, the usual ones first.
+fn in_order(map: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    const USUAL: [&str; 4] = ["cpus", "mem", "disk", "ports"];
+    let usual = USUAL.into_iter().filter_map(|name| map.get_key_value(name));
+    usual.chain(map.iter().filter(|(name, _)| !USUAL.contains(&name.as_str())))
 }
 
 fn resource(resource: &Value) -> Option<String> {

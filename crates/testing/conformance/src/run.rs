@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a recorded stream is followed at most.
 const FOLLOWED: f64 = 20_000.0;
 
+/// What stands for the command of an executor that the recorder, or we, brought along.
+pub(crate) const OWN_EXECUTOR: &str = "<own executor>";
+
 /// Who was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
@@ -131,7 +134,10 @@ impl<'a> Run<'a> {
         pending: BTreeMap<String, &'a Recording>,
     ) -> Self {
         let (ip, master) = (cluster.ip().to_string(), cluster.port());
+        let program = std::env::current_exe().unwrap_or_default();
+        let executor = format!("exec {} executor", program.display());
         let ours = Shapes::new(vec![
+            (executor.clone(), OWN_EXECUTOR.into()),
             (format!("{ip}:{master}"), "<master>".into()),
             (format!("{ip}:{AGENT}"), "<agent>".into()),
             (ip.clone(), "<host>".into()),
@@ -147,8 +153,6 @@ impl<'a> Run<'a> {
         let mut names = Names::new(addresses);
         names.at_hand.agent = cluster.agent();
         names.at_hand.work_dir = Some(cluster.work_dir().to_string_lossy().into_owned());
-        let program = std::env::current_exe().unwrap_or_default();
-        let executor = format!("exec {} executor", program.display());
         Self {
             cluster,
             executor,
@@ -366,13 +370,11 @@ impl<'a> Run<'a> {
             Ok(text) => self.with_executor(self.names.text(self.mesos, text)).into_bytes(),
             Err(_) => body.clone(),
         });
-        let before = body.as_ref().map_or(0, Vec::len).to_string();
         let mut out = format!("{method} {path} HTTP/1.1\r\n");
         for (name, value) in headers {
             let value = match name.to_lowercase().as_str() {
                 "host" => self.address(who).to_string(),
-                // A wrong length stays wrong.
-                "content-length" if *value == before => translated.as_ref().map_or(0, Vec::len).to_string(),
+                "content-length" => translated.as_ref().map_or(0, Vec::len).to_string(),
                 _ => self.names.text(self.mesos, value),
             };
             out.push_str(&format!("{name}: {value}\r\n"));
@@ -382,6 +384,20 @@ impl<'a> Run<'a> {
         out.extend(translated.unwrap_or_default());
         out
     }
+}
+
+/// Whether a command names a file that is not on this machine.
+fn is_missing(command: &str) -> bool {
+    command.split_whitespace().any(|word| word.starts_with('/') && !std::path::Path::new(word).exists())
+}
+
+/// The command of a recorded executor that is not on this machine.
+pub(crate) fn missing_executor(recording: &Recording) -> Option<String> {
+    let Request::Parts { body: Some(body), .. } = &recording.request else { return None };
+    let call: Value = serde_json::from_slice(body).ok()?;
+    let tasks = call.pointer("/accept/operations/0/launch/task_infos")?.as_array()?;
+    let commands = tasks.iter().filter_map(|task| task.pointer("/executor/command/value")?.as_str());
+    commands.filter(|command| is_missing(command)).map(str::to_owned).next()
 }
 
 /// Both objects in one.

@@ -31,7 +31,8 @@ const VOLATILE: &[&str] = &[
 const VOLATILE_ENDINGS: &[&str] = &["_time", "_secs", "_bytes", "_percent", "uuid", "hostname"];
 /// Beginnings of such keys.
 const VOLATILE_BEGINNINGS: &[&str] = &["avg_load_"];
-/// Below these keys names are compared, values not: they are measured.
+/// Below keys with these endings names are compared, values not: they are measured. Which more there are is
+/// a matter of what measures them.
 const MEASURED: &[&str] = &["statistics", "metrics"];
 /// Below these keys names are compared, values not: they are how somebody started the program.
 const CONFIGURED: &[&str] = &["flags"];
@@ -55,7 +56,7 @@ impl Below {
 
     /// Of what is below `key`.
     pub(crate) fn key(self, key: &str) -> Self {
-        let measured = MEASURED.contains(&key);
+        let measured = MEASURED.iter().any(|ending| key.ends_with(ending));
         let volatile = measured
             || CONFIGURED.contains(&key)
             || VOLATILE.contains(&key)

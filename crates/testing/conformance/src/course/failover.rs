@@ -46,7 +46,7 @@ pub(crate) fn failover(run: &mut Run<'_>) {
     }
     back.call(run, "", json!({"type": "TEARDOWN", "framework_id": {"value": id}}));
     get(run, Who::Master, "master/GET_frameworks_completed", "frameworks");
-    super::others(run, "completed");
+    super::others(run, |name| super::state_of_file(name) == Some("completed"));
     drop(back);
     subscriptions(run);
 }
@@ -62,7 +62,7 @@ fn away(run: &mut Run<'_>, session: Session) {
         all.iter().any(|framework| framework["id"] == *id && framework["connected"] == false).then_some(())
     });
     get(run, Who::Master, "master/GET_frameworks_disconnected", "frameworks");
-    super::others(run, "disconnected");
+    super::others(run, |name| super::state_of_file(name) == Some("disconnected"));
     let name = "errors/call_while_disconnected";
     if let Some(recorded) = Session::recorded_header(run, name, "mesos-stream-id") {
         run.names.bind(&recorded, &stream);

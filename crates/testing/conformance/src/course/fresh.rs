@@ -36,7 +36,7 @@ fn is_fresh(recording: &Recording, shapes: &Shapes) -> bool {
     let name = &recording.name;
     let Request::Parts { method, path, body, .. } = &recording.request else { return false };
     let in_folder = FOLDERS.iter().any(|folder| name.starts_with(folder));
-    if !in_folder || super::state_of(name).is_some() {
+    if !in_folder || super::state_of_folder(name).or(super::state_of_file(name)).is_some() {
         return false;
     }
     let refused = recording.head().is_some_and(|head| matches!(head.status(), 400..=499));

@@ -34,7 +34,7 @@ pub(crate) fn group(run: &mut Run<'_>) {
     let nested =
         json!({"type": "GET_CONTAINERS", "get_containers": {"show_nested": true, "show_standalone": true}});
     agent(run, "agent_group/POST_GET_CONTAINERS_nested", &nested);
-    super::others(run, "group");
+    super::others(run, |name| super::state_of_file(name) == Some("group"));
     let from = session.count();
     let kill = json!({"task_id": {"value": "g2"}, "agent_id": {"value": run.names.at_hand.agent}});
     session.call(run, "scheduler/KILL_group_task", json!({"type": "KILL", "kill": kill}));

@@ -68,6 +68,7 @@ pub(crate) fn launch(run: &mut Run<'_>) {
     session.pump_for(1.2);
     run.names.at_hand.container = run.cluster.container();
     sets(run, "running");
+    super::others(run, |name| super::state_of_file(name) == Some("running"));
     sandbox(run);
     let from = session.count();
     let tasks = json!([{"task_id": {"value": "sleeper"}}]);

@@ -41,12 +41,19 @@ const STATES: &[&str] = &[
     "disconnected",
 ];
 
-/// The state that a recording's name tells: `master_running/...` or `.../GET_slaves_reserved`.
-fn state_of(name: &str) -> Option<&'static str> {
-    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-    let last = |text: &str| text.rsplit_once('_').map(|(_, word)| word.to_owned());
-    let of = |word: Option<String>| STATES.iter().find(|state| word.as_deref() == Some(**state)).copied();
-    of(last(folder)).or(of(last(file)))
+/// The state that the name of a recording's folder tells: `master_running/...`.
+fn state_of_folder(name: &str) -> Option<&'static str> {
+    state_in(name.rsplit_once('/')?.0)
+}
+
+/// The state that a recording's own name tells: `.../GET_slaves_reserved`.
+fn state_of_file(name: &str) -> Option<&'static str> {
+    state_in(name.rsplit('/').next()?)
+}
+
+fn state_in(text: &str) -> Option<&'static str> {
+    let (_, last) = text.rsplit_once('_')?;
+    STATES.iter().find(|state| **state == last).copied()
 }
 
 /// Whether a request changes nothing.
@@ -58,11 +65,14 @@ fn reads(recording: &Recording) -> bool {
     matches!(method.as_str(), "GET" | "HEAD") || is_read(call)
 }
 
-/// Drives the recordings of reading that no step took and whose names tell this state. What changes the
-/// state is left to the order of time.
-fn others(run: &mut Run<'_>, state: &str) {
-    let of_state = |recording: &&Recording| state_of(&recording.name) == Some(state) && reads(recording);
-    let found: Vec<String> = run.pending().filter(of_state).map(|recording| recording.name.clone()).collect();
+/// Drives the recordings of reading that no step took and that `in_state` finds to belong here. What changes
+/// the state is left to the order of time.
+fn others(run: &mut Run<'_>, in_state: impl Fn(&str) -> bool) {
+    let found: Vec<String> = run
+        .pending()
+        .filter(|recording| in_state(&recording.name) && reads(recording))
+        .map(|recording| recording.name.clone())
+        .collect();
     for name in found {
         if let Some(recording) = run.take(&name) {
             run.replay(recording);
@@ -76,8 +86,8 @@ mod tests {
 
     #[test]
     fn names_tell_states() {
-        assert_eq!(state_of("master_running/GET_state"), Some("running"));
-        assert_eq!(state_of("operator/GET_AGENTS_reserved"), Some("reserved"));
-        assert_eq!(state_of("errors/op_no_type"), None);
+        assert_eq!(state_of_folder("master_running/GET_state"), Some("running"));
+        assert_eq!(state_of_file("operator/GET_AGENTS_reserved"), Some("reserved"));
+        assert_eq!(state_of_file("errors/op_no_type"), None);
     }
 }

@@ -69,7 +69,7 @@ fn reservations(run: &mut Run<'_>) {
         get(run, Who::Master, &format!("master/GET_{path}_reserved"), path);
     }
     call(run, "GET_ROLES_reserved", "GET_ROLES", json!({}));
-    super::others(run, "reserved");
+    super::others(run, |name| super::state_of_file(name) == Some("reserved"));
     let unreserve = "UNRESERVE_RESOURCES";
     call(run, "DESTROY_VOLUMES", "DESTROY_VOLUMES", volumes);
     call(run, unreserve, unreserve, of(json!([reserved("cpus", 1.0)])));
@@ -112,7 +112,7 @@ fn quota(run: &mut Run<'_>) {
     operator(run, "operator/GET_QUOTA_set", &json!({"type": "GET_QUOTA"}));
     get(run, Who::Master, "master/GET_quota_set", "quota");
     get(run, Who::Master, "master/GET_roles_quota", "roles");
-    super::others(run, "quota");
+    super::others(run, |name| super::state_of_file(name) == Some("quota"));
     call(run, "UPDATE_QUOTA_overcommit", update, of(2000.0, 2000.0, false));
     call(run, "UPDATE_QUOTA_force", update, of(2000.0, 2000.0, true));
     call(run, "UPDATE_QUOTA_guarantee_gt_limit", update, of(3.0, 1.0, false));
@@ -137,7 +137,7 @@ fn weights(run: &mut Run<'_>) {
     call(run, "UPDATE_WEIGHTS", "UPDATE_WEIGHTS", of(2.5));
     operator(run, "operator/GET_WEIGHTS_set", &json!({"type": "GET_WEIGHTS"}));
     get(run, Who::Master, "master/GET_weights_set", "weights");
-    super::others(run, "weights");
+    super::others(run, |name| super::state_of_file(name) == Some("weights"));
     call(run, "UPDATE_WEIGHTS_zero", "UPDATE_WEIGHTS", of(0.0));
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
     let body = Some(br#"[{"role":"ops","weight":3.0}]"#.to_vec());
@@ -187,14 +187,14 @@ fn agents(run: &mut Run<'_>) {
     let nobody = json!({"agent_id": {"value": "nope"}});
     call(run, "DEACTIVATE_AGENT", "DEACTIVATE_AGENT", of.clone());
     operator(run, "operator/GET_AGENTS_deactivated", &json!({"type": "GET_AGENTS"}));
-    super::others(run, "deactivated");
+    super::others(run, |name| super::state_of_file(name) == Some("deactivated"));
     call(run, "REACTIVATE_AGENT", "REACTIVATE_AGENT", of.clone());
     let drain = json!({"agent_id": agent, "max_grace_period": {"nanoseconds": 1_000_000_000}});
     call(run, "DRAIN_AGENT", "DRAIN_AGENT", drain);
     slave_shows(run, |slave| slave.pointer("/drain_info/state").is_some_and(|state| state == "DRAINED"));
     operator(run, "operator/GET_AGENTS_drained", &json!({"type": "GET_AGENTS"}));
     get(run, Who::Master, "master/GET_slaves_drained", "slaves");
-    super::others(run, "drained");
+    super::others(run, |name| super::state_of_file(name) == Some("drained"));
     call(run, "REACTIVATE_AGENT_after_drain", "REACTIVATE_AGENT", of);
     call(run, "DRAIN_AGENT_unknown", "DRAIN_AGENT", nobody.clone());
     call(run, "MARK_AGENT_GONE_unknown", "MARK_AGENT_GONE", nobody);

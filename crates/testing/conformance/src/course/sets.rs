@@ -43,7 +43,7 @@ pub(super) fn sets(run: &mut Run<'_>, state: &str) {
     for call in AGENT_CALLS {
         agent(run, &format!("agent_{state}/POST_{call}"), &json!({"type": call}));
     }
-    super::others(run, state);
+    super::others(run, |name| super::state_of_folder(name) == Some(state));
 }
 
 /// `GET /path`.
