@@ -55,7 +55,7 @@ impl ContainerPlan {
     ///
     /// # Errors
     /// What of it cannot be done here, for the user.
-    pub(crate) fn of(info: Option<&ContainerInfo>, field: &str) -> Result<ContainerPlan, String> {
+    pub fn of(info: Option<&ContainerInfo>, field: &str) -> Result<ContainerPlan, String> {
         let Some(info) = info else { return Ok(ContainerPlan::default()) };
         if info.tty_info.is_some() {
             return Err(unsupported(&format!("{field}.tty_info"), "a terminal"));

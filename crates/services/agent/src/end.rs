@@ -52,9 +52,14 @@ pub async fn end_all_tasks(dir: &Path) -> Result<usize, Error> {
     let containers = Containers::new(config).map_err(Error::Containers)?;
     let found = containers.list().map_err(|source| Error::Directory { path: runtime_dir(dir), source })?;
     let mut problems = Vec::new();
-    // All at once: a container may take a while to die.
+    // All at once: a container may take a while to die. What is in another one ends with that; unless that
+    // is gone already.
+    let is_within_another = |id: &base::ContainerId| {
+        let root = crate::nested::root_of(id);
+        crate::nested::is_nested(id) && found.iter().any(|other| other.container_id == root)
+    };
     let mut ending = tokio::task::JoinSet::new();
-    for container in &found {
+    for container in found.iter().filter(|container| !is_within_another(&container.container_id)) {
         let (containers, container_id) = (containers.clone(), container.container_id.clone());
         ending.spawn(async move { containers.destroy(&container_id).await });
     }
@@ -67,7 +72,8 @@ pub async fn end_all_tasks(dir: &Path) -> Result<usize, Error> {
         return Err(Error::End(problems.join("; ")));
     }
     give_back(dir).await?;
-    let alive = found.iter().filter(|container| container.alive).count();
+    let alive = found.iter().filter(|container| container.alive);
+    let alive = alive.filter(|container| !crate::nested::is_nested(&container.container_id)).count();
     // Somebody else's containers may be below the same group.
     let _ = containers.retire();
     Ok(alive)

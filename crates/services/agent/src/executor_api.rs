@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use agent_core::{ConnectionId, Input, MemoryReport, Refusal};
+use agent_core::{Agent, ConnectionId, Executor, Input, MemoryReport, Refusal};
 use api_mesos::Encoding;
 use base::{ExecutorId, FrameworkId, TaskId};
 use http_kit::mesos::{bad_request, only_post, refusal};
@@ -133,13 +133,22 @@ async fn check_user(
     peer: &Peer,
 ) -> Result<(), Response> {
     let Peer::Unix { uid, .. } = *peer else { return Ok(()) };
+    let (framework_id, executor_id) = (framework_id.clone(), executor_id.clone());
+    check_user_of(api, uid, move |agent| agent.executor(&framework_id, &executor_id)).await
+}
+
+/// Only the user an executor runs as, besides root and the agent's own, may speak for it.
+pub(crate) async fn check_user_of(
+    api: &Api,
+    uid: u32,
+    find: impl FnOnce(&Agent) -> Option<&Executor> + Send + 'static,
+) -> Result<(), Response> {
     if uid == 0 || uid == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
-    let (framework_id, executor_id) = (framework_id.clone(), executor_id.clone());
     let user = api.mailbox.read(move |agent| {
-        let framework = agent.frameworks().find(|framework| framework.id() == framework_id)?;
-        let executor = framework.executor(&executor_id).filter(|executor| !executor.is_for_command())?;
+        let executor = find(agent).filter(|executor| !executor.is_for_command())?;
+        let framework = agent.frameworks().find(|framework| framework.id() == *executor.framework_id())?;
         let command = executor.info().command.as_ref();
         let pid = executor.process().map(|process| process.pid);
         Some((sandbox::user_of(framework.info(), command), pid))

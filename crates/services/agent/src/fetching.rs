@@ -9,6 +9,7 @@ use mesos_proto::v1::CommandInfo;
 use mesos_proto::v1::command_info;
 use tokio::sync::watch;
 
+use crate::provision::Provider;
 use crate::sandbox::{Owner, own_user};
 use base::with_causes;
 
@@ -47,7 +48,35 @@ pub(crate) async fn fetch(
     owner: Option<Owner>,
     tell: &watch::Sender<String>,
 ) -> Result<(), String> {
-    let uris: Vec<Uri> = command(launch).iter().flat_map(|command| &command.uris).map(uri).collect();
+    let Some(command) = command(launch) else { return Ok(()) };
+    fetch_all(fetcher, command, sandbox, owner, tell).await
+}
+
+/// Fetches what a nested container's command wants; nobody is told how far it is.
+///
+/// # Errors
+/// As for [`fetch`].
+pub(crate) async fn fetch_uris(
+    provider: &Provider,
+    command: &CommandInfo,
+    sandbox: &Path,
+    owner: Option<Owner>,
+) -> Result<(), String> {
+    if command.uris.is_empty() {
+        return Ok(());
+    }
+    let (tell, _told) = watch::channel(String::new());
+    fetch_all(provider.fetcher()?, command, sandbox, owner, &tell).await
+}
+
+async fn fetch_all(
+    fetcher: &Fetcher,
+    command: &CommandInfo,
+    sandbox: &Path,
+    owner: Option<Owner>,
+    tell: &watch::Sender<String>,
+) -> Result<(), String> {
+    let uris: Vec<Uri> = command.uris.iter().map(uri).collect();
     if uris.is_empty() {
         return Ok(());
     }

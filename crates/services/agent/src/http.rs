@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::files::Files;
 use crate::mailbox::Mailbox;
+use crate::nested::Nested;
 use crate::provision::Provider;
 use crate::sessions::Sessions;
 use crate::{Config, executor_api, files, forward, images_api, metrics, operator, state, usage};
@@ -35,6 +36,7 @@ pub(crate) struct Api {
     pub(crate) mailbox: Mailbox,
     pub(crate) files: Files,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) nested: Arc<Nested>,
     /// Connections that may still be forwarded to tasks.
     pub(crate) forwards: Arc<Semaphore>,
     /// Where the agent listens, as `ip:port`.
@@ -70,6 +72,12 @@ impl Handler for ExecutorEndpoint {
         Box::pin(async move {
             match local_path(request.uri().path()) {
                 "/api/v1/executor" => executor_api::answer(&self.0, request, &peer).await,
+                "/api/v1" => match peer {
+                    Peer::Unix { uid, .. } => {
+                        operator::answer(&self.0, request, operator::Caller::Local { uid }).await
+                    }
+                    _ => not_found(),
+                },
                 _ => not_found(),
             }
         })
@@ -89,7 +97,7 @@ async fn route(api: &Arc<Api>, request: Request, peer: Peer) -> Response {
     let path = local_path(&decoded).to_owned();
     match &*path {
         "/api/v1/executor" => return executor_api::answer(api, request, &peer).await,
-        "/api/v1" => return operator::answer(api, request).await,
+        "/api/v1" => return operator::answer(api, request, operator::Caller::Operator).await,
         "/dcos/port-forward" => return forward::answer(api, request).await,
         _ => {}
     }
@@ -117,7 +125,10 @@ async fn route(api: &Arc<Api>, request: Request, peer: Peer) -> Response {
         "/flags" => document(state::flags(api), jsonp),
         "/state" | "/state.json" => answer(state::state(api).await, jsonp),
         "/containers" | "/monitor/statistics" | "/monitor/statistics.json" => {
-            answer(usage::containers(api, path == "/containers", query.get("container_id")).await, jsonp)
+            match usage::Selection::of(&query) {
+                Ok(only) => answer(usage::containers(api, path == "/containers", only).await, jsonp),
+                Err(text) => bad_request(text),
+            }
         }
         "/metrics/snapshot" => answer(metrics::snapshot(api).await, jsonp),
         "/system/stats.json" => document(metrics::system(), jsonp),

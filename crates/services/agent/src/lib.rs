@@ -37,6 +37,7 @@ mod mailbox;
 mod media;
 mod meta;
 mod metrics;
+mod nested;
 mod offered;
 mod operator;
 mod private;
@@ -59,7 +60,7 @@ use std::time::Duration;
 
 use agent_core::{Agent, Input, Process};
 use base::{AgentId, ContainerId, Rng};
-use containers::Containers;
+use containers::{Containers, ProcessIdentity};
 use http_kit::guard::{HostPolicy, authorized, guarded};
 use http_kit::{Address, Handler, Listener, ServerConfig, serve, serve_with};
 use runtime::{Clock, Ctx};
@@ -147,6 +148,8 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let mut rng = Rng::seeded(runtime::entropy());
     let agent = Agent::recover(core_config(&config, port, &boot_id)?, rng.next_u64(), recovered.records);
     let (mailbox, commands) = mailbox::Mailbox::new();
+    let nested = Arc::new(nested::Nested::new(containers.clone(), &config.dir));
+    let _watching = nested::Watching(Arc::clone(&nested));
     let api = Arc::new(http::Api {
         config: Arc::clone(&config),
         containers: containers.clone(),
@@ -154,6 +157,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         mailbox: mailbox.clone(),
         files: files::Files::new(config.dir.clone(), config.log.clone()),
         sessions: Arc::new(sessions::Sessions::new(containers.clone())),
+        nested: Arc::clone(&nested),
         forwards: Arc::new(tokio::sync::Semaphore::new(forward::MOST)),
         address: format!("{}:{port}", config.ip),
         start_time: began.wall.as_secs_f64(),
@@ -166,14 +170,17 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let mut lifecycles = lifecycle::Lifecycles::new(
         containers.clone(),
         Arc::clone(&provider),
+        Arc::clone(&nested),
         mailbox.clone(),
         boot_id.clone(),
         api.address.clone(),
         Arc::clone(&api.destroy_errors),
     );
-    let found = find_containers(&containers, &agent, &mut lifecycles, &config)?;
+    let (found, found_nested) = find_containers(&containers, &agent, &mut lifecycles, &config)?;
+    let failed = |source| Error::Directory { path: config.dir.join("meta"), source };
+    nested.recover(&found_nested, |root| agent.executor_in(root).is_some()).map_err(failed)?;
     // Their clients' connections went with the run that had them.
-    for container_id in found.keys() {
+    for container_id in found.keys().chain(found_nested.keys()) {
         sessions::Sessions::clear(&containers, container_id).await;
     }
     provider.recover(&found.keys().cloned().collect()).await;
@@ -309,18 +316,27 @@ fn core_config(config: &Config, port: u16, boot_id: &str) -> Result<agent_core::
     Ok(core)
 }
 
-/// Looks which containers live, and takes those up that are recorded. What is neither is cleared away.
+type Alive = BTreeMap<ContainerId, Process>;
+/// With the process of those that live.
+type FoundNested = BTreeMap<ContainerId, Option<ProcessIdentity>>;
+
+/// Looks which containers live, and takes those up that are recorded. What is neither is cleared away. What
+/// is in other containers is only told.
 fn find_containers(
     containers: &Containers,
     agent: &Agent,
     lifecycles: &mut lifecycle::Lifecycles,
     config: &Config,
-) -> Result<BTreeMap<ContainerId, Process>, Error> {
+) -> Result<(Alive, FoundNested), Error> {
     let found = containers
         .list()
         .map_err(|source| Error::Directory { path: config::runtime_dir(&config.dir), source })?;
-    let mut alive = BTreeMap::new();
+    let (mut alive, mut nested) = (Alive::new(), FoundNested::new());
     for container in found {
+        if nested::is_nested(&container.container_id) {
+            nested.insert(container.container_id, container.process.filter(|_| container.alive));
+            continue;
+        }
         let known = agent.executor_in(&container.container_id);
         match container.process.filter(|_| container.alive) {
             Some(identity) => {
@@ -335,5 +351,5 @@ fn find_containers(
             None => {}
         }
     }
-    Ok(alive)
+    Ok((alive, nested))
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::mailbox::Mailbox;
+use crate::nested::Nested;
 use crate::provision::{Provided, Provider};
 
 /// The longest wait between two tries to end what does not end.
@@ -41,6 +42,7 @@ struct Starting {
 struct Context {
     containers: Containers,
     provider: Arc<Provider>,
+    nested: Arc<Nested>,
     starting: Mutex<Starting>,
     mailbox: Mailbox,
     boot_id: String,
@@ -53,13 +55,15 @@ impl Lifecycles {
     pub(crate) fn new(
         containers: Containers,
         provider: Arc<Provider>,
+        nested: Arc<Nested>,
         mailbox: Mailbox,
         boot_id: String,
         address: String,
         destroy_errors: Arc<AtomicU64>,
     ) -> Lifecycles {
         let starting = Mutex::default();
-        let context = Context { containers, provider, starting, mailbox, boot_id, address, destroy_errors };
+        let context =
+            Context { containers, provider, nested, starting, mailbox, boot_id, address, destroy_errors };
         Lifecycles { context: Arc::new(context), watched: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
@@ -234,6 +238,7 @@ impl Context {
     /// might still be running.
     async fn end(&self, container_id: ContainerId, exit: Exit) {
         let memory = self.containers.usage(&container_id).ok().map(memory_report);
+        self.nested.end_within(&container_id).await;
         let mut pause = Duration::from_millis(100);
         while let Err(error) = self.containers.destroy(&container_id).await {
             self.destroy_errors.fetch_add(1, Ordering::Relaxed);
@@ -241,6 +246,7 @@ impl Context {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        self.nested.forget_within(&container_id);
         self.provider.release(&container_id).await;
         let termination = Termination { status: wait_status(exit), memory, message: None };
         let input = Input::ContainerTerminated { container_id, termination };

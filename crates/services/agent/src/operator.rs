@@ -16,16 +16,38 @@ use mesos_proto::{binary, json};
 
 use crate::http::{Api, not_recovered, read_body};
 use crate::media::{Media, MediaTypes};
-use crate::{files, images_api, metrics, sessions, usage};
+use crate::{executor_api, files, images_api, metrics, nested, sessions, usage};
+
+/// Who calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Caller {
+    /// Somebody who may do everything.
+    Operator,
+    /// A process on this machine that runs as this user. It may do what executors do: call for containers
+    /// that are in their own.
+    Local { uid: u32 },
+}
 
 /// Answers one call.
-pub(crate) async fn answer(api: &Arc<Api>, request: Request) -> Response {
-    match carry_out(api, request).await {
+pub(crate) async fn answer(api: &Arc<Api>, request: Request, caller: Caller) -> Response {
+    match carry_out(api, request, caller).await {
         Ok(response) | Err(response) => response,
     }
 }
 
-async fn carry_out(api: &Arc<Api>, request: Request) -> Result<Response, Response> {
+/// # Errors
+/// The answer to a call that is not for this caller.
+pub(crate) async fn permit(api: &Api, call: &Call, caller: Caller) -> Result<(), Response> {
+    let Caller::Local { uid } = caller else { return Ok(()) };
+    let Some(id) = nested::named(call) else {
+        let text = "On this socket only calls about containers in executors' own are answered";
+        return Err(refusal(StatusCode::FORBIDDEN, text));
+    };
+    let root = base::ContainerId::from(id);
+    executor_api::check_user_of(api, uid, move |agent| agent.executor_in(&root)).await
+}
+
+async fn carry_out(api: &Arc<Api>, request: Request, caller: Caller) -> Result<Response, Response> {
     if request.method() != Method::POST {
         return Err(only_post(request.method()));
     }
@@ -33,19 +55,21 @@ async fn carry_out(api: &Arc<Api>, request: Request) -> Result<Response, Respons
     let encoding = match media.content {
         Media::Whole(encoding) => encoding,
         Media::Records(encoding) => {
-            return sessions::answer_stream(api, request.into_body(), encoding, media.accept).await;
+            let body = request.into_body();
+            return sessions::answer_stream(api, body, encoding, media.accept, caller).await;
         }
     };
     let body = read_body(request).await?;
     let call: Call = encoding.decode_call(&body).map_err(bad_request)?;
     validate(&call)?;
+    permit(api, &call, caller).await?;
     if call.r#type() == call::Type::AttachContainerInput {
         let text = "Expecting 'Content-Type' to be application/recordio for ATTACH_CONTAINER_INPUT call";
         return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     takes_answer(call.r#type(), media.accept)?;
-    if sessions::is_about_sessions(call.r#type()) {
-        return sessions::answer(api, call, media.accept).await;
+    if sessions::is_about_sessions(&call) {
+        return Box::pin(sessions::answer(api, call, media.accept)).await;
     }
     if call.r#type() == call::Type::PruneImages {
         return images_api::prune_call(api, call.prune_images).await;
@@ -145,7 +169,7 @@ async fn of_message(api: &Arc<Api>, call: Call) -> Result<Answer, Response> {
             response::Type::GetResourceProviders
         }
         call::Type::GetContainers => {
-            answer.get_containers = containers(api).await?;
+            answer.get_containers = containers(api, call.get_containers.unwrap_or_default()).await?;
             response::Type::GetContainers
         }
         call::Type::ListFiles => {
@@ -171,15 +195,32 @@ async fn of_message(api: &Arc<Api>, call: Call) -> Result<Answer, Response> {
     Ok(answer)
 }
 
-async fn containers(api: &Api) -> Result<Option<response::GetContainers>, Response> {
-    let all = usage::measure(api, None).await.map_err(|_| not_recovered())?;
-    let container = |measured: usage::Measured| response::get_containers::Container {
-        framework_id: Some(v1::FrameworkId { value: measured.framework_id }),
-        executor_id: Some(v1::ExecutorId { value: measured.executor_id }),
-        executor_name: Some(measured.executor_name),
-        container_id: measured.status.container_id.clone().unwrap_or_default(),
-        container_status: Some(measured.status),
-        resource_statistics: measured.statistics,
+async fn containers(
+    api: &Api,
+    wanted: call::GetContainers,
+) -> Result<Option<response::GetContainers>, Response> {
+    let all = usage::measure(api, usage::Selection::default(), wanted.show_nested())
+        .await
+        .map_err(|_| not_recovered())?;
+    let container = |measured: usage::Measured| {
+        let (framework_id, executor_id, executor_name) = match measured.executor {
+            Some(executor) => (
+                Some(v1::FrameworkId { value: executor.framework_id }),
+                Some(v1::ExecutorId { value: executor.executor_id }),
+                Some(executor.name),
+            ),
+            None => (None, None, None),
+        };
+        // As Mesos has it: what it is in is only said in its status.
+        let id = measured.status.container_id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
+        response::get_containers::Container {
+            framework_id,
+            executor_id,
+            executor_name,
+            container_id: v1::ContainerId { value: id, parent: None },
+            container_status: Some(measured.status),
+            resource_statistics: measured.statistics,
+        }
     };
     let containers: Vec<_> = all.into_iter().map(container).collect();
     Ok((!containers.is_empty()).then_some(response::GetContainers { containers }))

@@ -93,6 +93,14 @@ impl Provider {
         self.images.as_ref().map_err(String::as_str)
     }
 
+    /// Who fetches.
+    ///
+    /// # Errors
+    /// Why nothing can be fetched.
+    pub(crate) fn fetcher(&self) -> Result<&Fetcher, String> {
+        self.fetcher.as_ref().map_err(Clone::clone)
+    }
+
     /// Gets everything for a container, telling how far it is. `address` is where the agent listens. To be
     /// given back by [`Provider::release`], also if it fails or is dropped.
     ///
@@ -125,8 +133,7 @@ impl Provider {
             }
         };
         let reader = if plan.image.is_some() { owner_of_image_task(launch) } else { owner };
-        let fetcher = self.fetcher.as_ref().map_err(Clone::clone)?;
-        fetch(fetcher, launch, &sandbox, reader, tell).await?;
+        fetch(self.fetcher()?, launch, &sandbox, reader, tell).await?;
         let root = match &private {
             Some(private) => self.pull(launch, &sandbox, private, tell).await?,
             None => None,

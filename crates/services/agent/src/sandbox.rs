@@ -42,7 +42,7 @@ pub(crate) fn own_user(command: &CommandInfo) -> Option<&str> {
 
 /// Checks that a task can run as this user; None where nothing has to be changed. `is_own` says that the
 /// task names it itself.
-fn find_user(name: &str, is_own: bool) -> Result<Option<host::User>, SandboxError> {
+pub(crate) fn find_user(name: &str, is_own: bool) -> Result<Option<host::User>, SandboxError> {
     let own = host::User::current();
     if name.is_empty() || name == own.name {
         return Ok(None);

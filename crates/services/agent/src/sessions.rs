@@ -20,8 +20,8 @@ use containers::{Containers, Exit};
 use tokio::time::Instant;
 
 pub(crate) use calls::{answer, answer_stream, is_about_sessions};
-use id::SessionId;
-pub(crate) use id::invalid;
+pub(crate) use id::{SessionId, invalid, text};
+pub(crate) use launch::program;
 use session::Session;
 
 use base::with_causes;

@@ -74,12 +74,8 @@ impl Parts<'_> {
             ..ContainerSpec::new(container_id, program, argv, self.sandbox)
         };
         spec.working_directory = self.working_directory(view);
-        spec.rlimits = plan.rlimits.iter().filter_map(rlimit).collect();
+        confine(&mut spec, plan);
         spec.hostname = self.hostname.map(str::to_owned);
-        spec.shm_bytes = plan.shm_bytes;
-        spec.no_new_privileges = plan.docker.no_new_privileges;
-        spec.oom_score_adjustment = plan.docker.oom_score_adjustment.unwrap_or(0);
-        spec.capabilities = capabilities(plan);
         if plan.network != NetworkPlan::Host {
             spec.network = Network::Own;
         }
@@ -188,6 +184,15 @@ impl Parts<'_> {
         }
         Ok(all)
     }
+}
+
+/// What a container's plan says of the bounds of its processes.
+pub(crate) fn confine(spec: &mut ContainerSpec, plan: &ContainerPlan) {
+    spec.rlimits = plan.rlimits.iter().filter_map(rlimit).collect();
+    spec.shm_bytes = plan.shm_bytes;
+    spec.no_new_privileges = plan.docker.no_new_privileges;
+    spec.oom_score_adjustment = plan.docker.oom_score_adjustment.unwrap_or(0);
+    spec.capabilities = capabilities(plan);
 }
 
 fn missing(error: &std::io::Error) -> String {

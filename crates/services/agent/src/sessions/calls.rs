@@ -11,37 +11,43 @@ use http_kit::{Body, HeaderValue, Response, StatusCode, header, respond};
 use mesos_proto::v1;
 use mesos_proto::v1::agent::{Call, Response as Answer, call, response};
 
+use super::State;
 use super::id::{SessionId, text};
 use super::input::{self, Records};
 use super::launch::{self, LaunchError};
 use super::session::Session;
-use super::{Sessions, State};
 use crate::http::{Api, not_recovered};
 use crate::lifecycle::wait_status;
 use crate::media::{MESSAGE_CONTENT_TYPE, Media, RECORDIO};
-use crate::operator::{self, encode};
+use crate::nested;
+use crate::operator::{self, Caller, encode};
 
 /// Between two looks at a launch that is on its way.
 const LAUNCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether [`answer`] is for this call.
-pub(crate) fn is_about_sessions(kind: call::Type) -> bool {
+pub(crate) fn is_about_sessions(call: &Call) -> bool {
     use call::Type;
-    matches!(
-        kind,
-        Type::LaunchNestedContainerSession
-            | Type::AttachContainerOutput
-            | Type::WaitNestedContainer
-            | Type::WaitContainer
-            | Type::KillNestedContainer
-            | Type::KillContainer
-            | Type::RemoveNestedContainer
-            | Type::RemoveContainer
-    )
+    nested::is_launch(call)
+        || matches!(
+            call.r#type(),
+            Type::LaunchNestedContainerSession
+                | Type::LaunchNestedContainer
+                | Type::AttachContainerOutput
+                | Type::WaitNestedContainer
+                | Type::WaitContainer
+                | Type::KillNestedContainer
+                | Type::KillContainer
+                | Type::RemoveNestedContainer
+                | Type::RemoveContainer
+        )
 }
 
 /// Answers a call that is the whole of its request.
 pub(crate) async fn answer(api: &Arc<Api>, call: Call, accept: Media) -> Result<Response, Response> {
+    if nested::is_launch(&call) {
+        return nested::answer(api, call).await;
+    }
     match call.r#type() {
         call::Type::LaunchNestedContainerSession => {
             let launch = call.launch_nested_container_session.unwrap_or_default();
@@ -55,7 +61,7 @@ pub(crate) async fn answer(api: &Arc<Api>, call: Call, accept: Media) -> Result<
         }
         call::Type::WaitNestedContainer => {
             let id = call.wait_nested_container.unwrap_or_default().container_id;
-            let exit = wait(&api.sessions, &id).await?;
+            let exit = wait(api, &id).await?;
             let found = response::WaitNestedContainer { exit_status: exit, ..Default::default() };
             Ok(encode(
                 &Answer {
@@ -68,7 +74,7 @@ pub(crate) async fn answer(api: &Arc<Api>, call: Call, accept: Media) -> Result<
         }
         call::Type::WaitContainer => {
             let id = call.wait_container.unwrap_or_default().container_id;
-            let exit = wait(&api.sessions, &id).await?;
+            let exit = wait(api, &id).await?;
             let found = response::WaitContainer { exit_status: exit, ..Default::default() };
             Ok(encode(
                 &Answer {
@@ -81,17 +87,17 @@ pub(crate) async fn answer(api: &Arc<Api>, call: Call, accept: Media) -> Result<
         }
         call::Type::KillNestedContainer => {
             let kill = call.kill_nested_container.unwrap_or_default();
-            kill_session(&api.sessions, &kill.container_id, kill.signal)
+            kill_one(api, &kill.container_id, kill.signal)
         }
         call::Type::KillContainer => {
             let kill = call.kill_container.unwrap_or_default();
-            kill_session(&api.sessions, &kill.container_id, kill.signal)
+            kill_one(api, &kill.container_id, kill.signal)
         }
         call::Type::RemoveNestedContainer => {
-            remove(&api.sessions, &call.remove_nested_container.unwrap_or_default().container_id)
+            remove(api, &call.remove_nested_container.unwrap_or_default().container_id).await
         }
         call::Type::RemoveContainer => {
-            remove(&api.sessions, &call.remove_container.unwrap_or_default().container_id)
+            remove(api, &call.remove_container.unwrap_or_default().container_id).await
         }
         _ => Err(not_found()),
     }
@@ -103,9 +109,10 @@ pub(crate) async fn answer_stream(
     body: Body,
     encoding: Encoding,
     accept: Media,
+    caller: Caller,
 ) -> Result<Response, Response> {
     let mut records = Records::new(body, encoding);
-    let answered = match session_of(api, &mut records, accept).await {
+    let answered = match session_of(api, &mut records, accept, caller).await {
         Ok(session) => return Ok(input::attach(&session, records).await),
         Err(refused) => refused,
     };
@@ -113,7 +120,12 @@ pub(crate) async fn answer_stream(
     Err(answered)
 }
 
-async fn session_of(api: &Arc<Api>, records: &mut Records, accept: Media) -> Result<Arc<Session>, Response> {
+async fn session_of(
+    api: &Arc<Api>,
+    records: &mut Records,
+    accept: Media,
+    caller: Caller,
+) -> Result<Arc<Session>, Response> {
     let first = records.first().await?;
     operator::validate(&first)?;
     let kind = first.r#type();
@@ -123,6 +135,7 @@ async fn session_of(api: &Arc<Api>, records: &mut Records, accept: Media) -> Res
         return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     operator::takes_answer(kind, accept)?;
+    operator::permit(api, &first, caller).await?;
     let attach = first.attach_container_input.unwrap_or_default();
     attached(api, &attach.container_id.unwrap_or_default()).await
 }
@@ -188,6 +201,10 @@ async fn attached(api: &Arc<Api>, id: &v1::ContainerId) -> Result<Arc<Session>, 
     }
     let container =
         session_id.as_ref().map_or_else(|| ContainerId::from(id.value.clone()), |id| id.parent.clone());
+    if nested::find(&api.nested, id).is_some_and(|nested| nested.pid().is_some()) {
+        let text = "I/O switchboard server was disabled for this container";
+        return Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, text));
+    }
     let is_known = api.mailbox.read(move |agent| agent.executor_in(&container).is_some()).await;
     if !is_known.map_err(|_| not_recovered())? {
         return Err(cannot_be_found(id));
@@ -199,8 +216,12 @@ async fn attached(api: &Arc<Api>, id: &v1::ContainerId) -> Result<Arc<Session>, 
     Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, why))
 }
 
-/// How a session ended, as wait(2) gives it.
-async fn wait(sessions: &Sessions, id: &v1::ContainerId) -> Result<Option<i32>, Response> {
+/// How a container in a container ended, as wait(2) gives it.
+async fn wait(api: &Api, id: &v1::ContainerId) -> Result<Option<i32>, Response> {
+    if let Some(container) = nested::find(&api.nested, id) {
+        return Ok(container.wait().await);
+    }
+    let sessions = &api.sessions;
     let session_id = SessionId::of(id).ok_or_else(|| cannot_be_found(id))?;
     loop {
         match sessions.find(&session_id) {
@@ -213,12 +234,11 @@ async fn wait(sessions: &Sessions, id: &v1::ContainerId) -> Result<Option<i32>, 
     }
 }
 
-fn kill_session(
-    sessions: &Sessions,
-    id: &v1::ContainerId,
-    signal: Option<i32>,
-) -> Result<Response, Response> {
-    let running = SessionId::of(id).and_then(|id| sessions.find(&id)).and_then(|state| state.running());
+fn kill_one(api: &Api, id: &v1::ContainerId, signal: Option<i32>) -> Result<Response, Response> {
+    if let Some(container) = nested::find(&api.nested, id) {
+        return nested::kill(&api.nested, &container, signal);
+    }
+    let running = SessionId::of(id).and_then(|id| api.sessions.find(&id)).and_then(|state| state.running());
     let Some(session) = running.filter(|session| !session.is_over()) else {
         let text = format!("Container '{}' cannot be found (or is already killed)", text(id));
         return Err(refusal(StatusCode::NOT_FOUND, text));
@@ -230,10 +250,9 @@ fn kill_session(
     Ok(respond::status(StatusCode::OK))
 }
 
-fn remove(sessions: &Sessions, id: &v1::ContainerId) -> Result<Response, Response> {
-    let is_removed = SessionId::of(id).is_none_or(|id| sessions.remove(&id));
-    if is_removed {
-        return Ok(respond::status(StatusCode::OK));
+async fn remove(api: &Arc<Api>, id: &v1::ContainerId) -> Result<Response, Response> {
+    if SessionId::of(id).is_none_or(|id| api.sessions.remove(&id)) {
+        return nested::remove(api, id).await;
     }
     Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, "Nested container has not terminated yet"))
 }

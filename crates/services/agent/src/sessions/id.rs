@@ -5,6 +5,7 @@ use std::fmt;
 use base::ContainerId;
 use mesos_proto::v1;
 use mesos_proto::v1::agent::{Call, call};
+use resources::Resources;
 
 /// A session's name: the container it runs in and its own name there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +80,14 @@ pub(crate) fn invalid(call: &Call) -> Option<String> {
             call.launch_nested_container_session.as_ref().map(|launch| &launch.container_id),
             true,
         ),
+        Type::LaunchNestedContainer => (
+            "launch_nested_container",
+            call.launch_nested_container.as_ref().map(|launch| &launch.container_id),
+            true,
+        ),
+        Type::LaunchContainer => {
+            ("launch_container", call.launch_container.as_ref().map(|launch| &launch.container_id), false)
+        }
         Type::WaitNestedContainer => (
             "wait_nested_container",
             call.wait_nested_container.as_ref().map(|wait| &wait.container_id),
@@ -118,6 +127,18 @@ pub(crate) fn invalid(call: &Call) -> Option<String> {
     if is_nested && id.parent.is_none() {
         return Some(format!("Expecting '{name}.container_id.parent' to be present"));
     }
+    match call.r#type() {
+        Type::LaunchNestedContainer => {
+            let launch = call.launch_nested_container.as_ref()?;
+            return invalid_launch(name, id, launch.container.as_ref(), &[], false);
+        }
+        Type::LaunchContainer => {
+            let launch = call.launch_container.as_ref()?;
+            let has_limits = !launch.limits.is_empty();
+            return invalid_launch(name, id, launch.container.as_ref(), &launch.resources, has_limits);
+        }
+        _ => {}
+    }
     let launch = call.launch_nested_container_session.as_ref().filter(|_| is_nested);
     let linux = launch.and_then(|launch| launch.container.as_ref()?.linux_info.as_ref());
     (linux.is_some_and(|linux| !linux.share_cgroups())).then(|| {
@@ -126,6 +147,37 @@ pub(crate) fn invalid(call: &Call) -> Option<String> {
              container sessions"
         )
     })
+}
+
+/// Mesos: the rest of `validation::agent::call::validate` for the calls that launch.
+fn invalid_launch(
+    name: &str,
+    id: &v1::ContainerId,
+    container: Option<&v1::ContainerInfo>,
+    resources: &[v1::Resource],
+    has_limits: bool,
+) -> Option<String> {
+    let share_cgroups =
+        container.and_then(|container| container.linux_info.as_ref()).and_then(|linux| linux.share_cgroups);
+    let twice_nested = id.parent.as_ref().is_some_and(|parent| parent.parent.is_some());
+    let wrong = |what: &str| Some(format!("'{name}' is invalid: {what}"));
+    let deep = "containers nested at the second level or greater cannot";
+    if let Err(error) = Resources::from_wire(resources) {
+        return Some(format!("Invalid resources: {error}"));
+    }
+    if twice_nested && !resources.is_empty() {
+        return wrong(&format!("{deep} specify resources"));
+    }
+    if twice_nested && has_limits {
+        return wrong(&format!("{deep} specify resource limits"));
+    }
+    if twice_nested && share_cgroups == Some(false) {
+        return wrong(&format!("{deep} set 'share_cgroups' to 'false'"));
+    }
+    if id.parent.is_none() && share_cgroups == Some(true) {
+        return wrong("containers without a parent cannot set 'share_cgroups' to 'true'");
+    }
+    None
 }
 
 fn invalid_input(call: &Call) -> Option<String> {
@@ -189,6 +241,25 @@ mod tests {
             Some("'attach_container_input.container_id' is invalid: ID must not be empty"),
         );
         check(r#"{"type":"GET_HEALTH"}"#, None);
+        let deep = r#"{"value":"a","parent":{"value":"b","parent":{"value":"c"}}}"#;
+        let launch = |rest: &str| {
+            format!(r#"{{"type":"LAUNCH_CONTAINER","launch_container":{{"container_id":{deep}{rest}}}}}"#)
+        };
+        let at = "'launch_container' is invalid: containers nested at the second level or greater cannot";
+        check(&launch(""), None);
+        check(
+            &launch(r#","resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":1}}]"#),
+            Some(&format!("{at} specify resources")),
+        );
+        check(&launch(r#","limits":{"cpus":{"value":1}}"#), Some(&format!("{at} specify resource limits")));
+        check(
+            &launch(r#","container":{"type":"MESOS","linux_info":{"share_cgroups":false}}"#),
+            Some(&format!("{at} set 'share_cgroups' to 'false'")),
+        );
+        check(
+            r#"{"type":"LAUNCH_NESTED_CONTAINER","launch_nested_container":{"container_id":{"value":"a"}}}"#,
+            Some("Expecting 'launch_nested_container.container_id.parent' to be present"),
+        );
         check(
             r#"{"type":"LAUNCH_NESTED_CONTAINER_SESSION","launch_nested_container_session":{
                 "container_id":{"value":"a","parent":{"value":"b"}},

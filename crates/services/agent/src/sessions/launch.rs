@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::id::SessionId;
 use super::session::{Session, window};
 use crate::http::Api;
+use crate::nested::Container;
 use base::with_causes;
 
 /// A terminal's size until its client says another one.
@@ -47,6 +48,14 @@ struct Parent {
     of_framework: String,
 }
 
+impl Parent {
+    /// None if it does not run.
+    fn of_nested(nested: &Container) -> Option<Parent> {
+        let of_task = nested.user().map(str::to_owned);
+        Some(Parent { pid: Some(nested.pid()?), of_task, of_framework: String::new() })
+    }
+}
+
 /// Starts a session's process.
 pub(super) async fn launch(
     api: &Arc<Api>,
@@ -57,8 +66,13 @@ pub(super) async fn launch(
         return Err(refused("Expecting a container with a parent".to_owned()));
     };
     let parent_id = id.parent.clone();
-    let parent = api.mailbox.read(move |agent| find(agent, &parent_id)).await;
-    let parent = parent.map_err(|_| LaunchError::Stopping)?;
+    let parent = match api.nested.get(&parent_id) {
+        Some(nested) => Parent::of_nested(&nested),
+        None => {
+            let found = api.mailbox.read(move |agent| find(agent, &parent_id)).await;
+            found.map_err(|_| LaunchError::Stopping)?
+        }
+    };
     let parent = parent.ok_or_else(|| refused(format!("Parent container {} does not exist", id.parent)))?;
     let reserved = api.sessions.reserve(id.clone()).map_err(|error| match error {
         Refused::Exists => LaunchError::Exists,
@@ -114,7 +128,11 @@ fn spec(
     })
 }
 
-fn program(command: &CommandInfo) -> Result<(PathBuf, Vec<String>), String> {
+/// What is executed.
+///
+/// # Errors
+/// What the command lacks.
+pub(crate) fn program(command: &CommandInfo) -> Result<(PathBuf, Vec<String>), String> {
     let value = command.value.clone().filter(|value| !value.is_empty());
     if command.shell() {
         let value = value.ok_or("'command.value' must be set: a shell needs something to run")?;

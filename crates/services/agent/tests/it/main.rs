@@ -4,6 +4,7 @@
 mod http;
 mod images;
 mod master;
+mod nested;
 mod node;
 mod restart;
 mod sessions;
