@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -41,7 +42,10 @@ pub(crate) fn receive<T: DeserializeOwned>(from: &UnixStream) -> io::Result<Opti
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
-    let received = rustix::net::recvmsg(from, &mut [IoSliceMut::new(&mut length)], &mut control, flags)?;
+    // A stop of the process interrupts waiting for a limited time, with or without a handler of signals.
+    let received = retry_on_intr(|| {
+        rustix::net::recvmsg(from, &mut [IoSliceMut::new(&mut length)], &mut control, flags)
+    })?;
     let mut descriptors = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {

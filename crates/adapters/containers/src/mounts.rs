@@ -10,7 +10,8 @@ pub struct RootFs {
     /// [`RootFs::LAYERS_LIMIT`].
     pub layers: Vec<PathBuf>,
     /// A directory of the container's own for what it writes. Made if missing, on a file system that
-    /// overlayfs takes as its upper layer; [`Containers::destroy`](crate::Containers::destroy) removes it.
+    /// overlayfs takes as its upper layer; [`Containers::destroy`](crate::Containers::destroy) removes it. Of a
+    /// read-only root nothing is kept in it.
     pub upper_dir: PathBuf,
     /// Whether the container may write to its mounts only.
     pub read_only: bool,

@@ -62,12 +62,10 @@ fn mount_layers(root: &RootFs, with_devices: bool) -> Result<OwnedFd, Failure> {
     }
     let layers = root.layers.iter().map(|layer| directory(layer)).collect::<Result<Vec<_>, _>>()?;
     let [upper, work] = ["upper", "work"].map(|name| root.upper_dir.join(name));
+    make_upper(root)?;
     for path in [&upper, &work] {
-        // An agent's other users have no business in a container's files.
         fs::create_dir_all(path).attempt(|| format!("make {}", path.display()))?;
     }
-    fs::set_permissions(&root.upper_dir, fs::Permissions::from_mode(0o700))
-        .attempt(|| format!("restrict {}", root.upper_dir.display()))?;
     // The merged root directory shows the upper one's permissions; it should be the image's.
     if let Some(top) = root.layers.last() {
         let like = fs::metadata(top).attempt(|| format!("look at {}", top.display()))?;
@@ -90,13 +88,29 @@ fn mount_layers(root: &RootFs, with_devices: bool) -> Result<OwnedFd, Failure> {
         rustix::mount::mount(c"overlay", &root.upper_dir, c"overlay", flags, options.as_c_str())
     };
     // Volatile: what a container wrote is gone with it anyway, so nothing waits for the disk at its end.
-    // Kernels before 5.10 do not know the word.
-    match mount(&format!("{options},volatile")) {
-        Err(rustix::io::Errno::INVAL) => mount(&options),
-        result => result,
-    }
-    .attempt(what)?;
+    // Kernels before 5.10 do not know the word, and memory has no use for it.
+    let mounted = match root.read_only {
+        true => mount(&options),
+        false => match mount(&format!("{options},volatile")) {
+            Err(rustix::io::Errno::INVAL) => mount(&options),
+            result => result,
+        },
+    };
+    mounted.attempt(what)?;
     directory(&root.upper_dir)
+}
+
+/// Makes the directory in which the container's own one is, closed to all others: an agent's other users have no
+/// business in a container's files.
+fn make_upper(root: &RootFs) -> Result<(), Failure> {
+    let what = || format!("make {}", root.upper_dir.display());
+    fs::create_dir_all(&root.upper_dir).attempt(what)?;
+    if root.read_only {
+        // All that is ever written are the places of mounts. They are in memory, and go with this mount namespace.
+        let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+        return rustix::mount::mount(c"tmpfs", &root.upper_dir, c"tmpfs", flags, c"mode=700").attempt(what);
+    }
+    fs::set_permissions(&root.upper_dir, fs::Permissions::from_mode(0o700)).attempt(what)
 }
 
 fn directory(path: &Path) -> Result<OwnedFd, Failure> {
