@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::num::NonZeroU32;
 
-use liblzma::stream::{Action, Check, Filters, LzmaOptions, MtStreamBuilder, Status, Stream};
+use liblzma::stream::{Action, Check, Filters, LzmaOptions, MatchFinder, MtStreamBuilder, Status, Stream};
 use liblzma::write::XzEncoder;
 
 use crate::compression::DICTIONARY_BYTES;
@@ -15,6 +15,12 @@ const PRESET: u32 = 6;
 const BLOCK_BYTES: u64 = 8 << 20;
 /// What is at most as long is compressed as one piece.
 const SHORT: usize = 512 << 10;
+/// For that, with chains in place of trees to find matches in: two thirds of the time, at half a per cent more.
+const SHORT_PRESET: u32 = 5;
+/// What is at most as long takes longer to look through than to write.
+const TINY: usize = 64 << 10;
+/// For that: a quarter of the time, and some hundred bytes more.
+const TINY_PRESET: u32 = 3;
 /// The shortest dictionary that there is.
 const LEAST_DICTIONARY: usize = 4096;
 /// The most threads: one that compresses takes about 120 MB.
@@ -88,7 +94,9 @@ impl<W: Write> XzWriter<W> {
 /// An encoder whose dictionary is as long as what is compressed.
 fn short_encoder(bytes: usize) -> io::Result<Stream> {
     let dictionary = bytes.next_power_of_two().max(LEAST_DICTIONARY);
-    let mut options = LzmaOptions::new_preset(PRESET)?;
+    let preset = if bytes <= TINY { TINY_PRESET } else { SHORT_PRESET };
+    let mut options = LzmaOptions::new_preset(preset)?;
+    options.match_finder(MatchFinder::HashChain4);
     options.dict_size(u32::try_from(dictionary).expect("what is short is shorter than 4 GB"));
     Ok(Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc64)?)
 }
