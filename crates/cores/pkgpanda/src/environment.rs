@@ -46,7 +46,7 @@ pub(crate) fn buildinfo(packages: &[&Package]) -> String {
         .iter()
         .map(|package| (package.id.name().to_owned(), package.buildinfo.clone().unwrap_or(Value::Null)))
         .collect();
-    json::pretty(&all)
+    json::pretty_value(&Value::Object(all))
 }
 
 /// `etc/dcos-service-configuration.json`: kernel settings of the services that there are.

@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, BTreeSet};
 
 use api_pkgpanda::step::{Account, ActivePackage, ActiveSet, Links, StateDirectory};
@@ -38,9 +38,13 @@ impl Set {
     ///
     /// # Errors
     /// Every problem at once: those of [`validate`], and files and directories that are in each other's way.
-    pub fn of(packages: &[Package], roles: &[Role], layout: &Layout) -> Result<Self, Vec<Problem>> {
+    pub fn of(
+        packages: &[impl Borrow<Package>],
+        roles: &[Role],
+        layout: &Layout,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = validate(packages);
-        let mut sorted: Vec<&Package> = packages.iter().collect();
+        let mut sorted: Vec<&Package> = packages.iter().map(Borrow::borrow).collect();
         sorted.sort_by(|a, b| a.id.cmp(&b.id));
         let roles: Vec<Role> = roles.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
         let farm = Farm::of(&sorted, &roles, &mut problems);

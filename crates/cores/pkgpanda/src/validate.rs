@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use api_pkgpanda::{is_group, is_username, looks_like_id};
@@ -10,8 +11,8 @@ const RESERVED_VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "PATH"];
 
 /// Whether these packages may be active together: every problem at once, in a fixed order. What their files are about
 /// is looked at by [`crate::Set::of`]. pkgpanda: `validate_compatible`.
-pub fn validate(packages: &[Package]) -> Vec<Problem> {
-    let mut sorted: Vec<&Package> = packages.iter().collect();
+pub fn validate(packages: &[impl Borrow<Package>]) -> Vec<Problem> {
+    let mut sorted: Vec<&Package> = packages.iter().map(Borrow::borrow).collect();
     sorted.sort_by(|a, b| a.id.cmp(&b.id));
     let mut problems = Vec::new();
     names(&sorted, &mut problems);

@@ -11,8 +11,13 @@ use serde_json::Value;
 pub fn pretty<T: Serialize + ?Sized>(value: &T) -> String {
     let value =
         serde_json::to_value(value).expect("types of this crate and JSON values have string keys only");
+    pretty_value(&value)
+}
+
+/// The same of what is a JSON value already, without a copy of it.
+pub fn pretty_value(value: &Value) -> String {
     let mut out = String::new();
-    write_value(&mut out, &value, 0);
+    write_value(&mut out, value, 0);
     out
 }
 

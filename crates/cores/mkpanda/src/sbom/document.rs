@@ -92,14 +92,15 @@ impl Document {
             "dataLicense": "CC0-1.0",
             "documentNamespace": format!("https://spdx.org/spdxdocs/dcos/{}", super::escaped(&self.name)),
             "name": self.name,
-            "packages": self.packages,
-            "relationships": self.relationships,
             "spdxVersion": "SPDX-2.3",
         });
+        // Within the macro they would be copied, one value after the other.
+        document["packages"] = self.packages.into();
+        document["relationships"] = self.relationships.into();
         if !self.files.is_empty() {
             document["files"] = self.files.into();
         }
-        json::pretty(&document)
+        json::pretty_value(&document)
     }
 
     /// Letters, digits, dots and dashes are allowed. Names that become the same are told apart by a number, in the
