@@ -5,13 +5,14 @@
 //! unseen, adds what only the new set has, stops units, renames `current` (the flip), replaces and removes the rest,
 //! starts units, removes the journal. Whatever kills it in between, [`Locked::recover`] takes back what was done before the
 //! flip, or finishes what was begun with it; what fails before the flip is taken back at once. Nothing after the flip needs
-//! space on the disk.
+//! space on the disk. [`fill`] does the same steps where nobody looks yet, without any of that.
 //!
 //! Deliberately absent: what a set consists of and which steps lead from one to another (`pkgpanda-core`), systemd and
 //! accounts: they are the caller's [`Host`].
 
 mod error;
 mod execute;
+mod fill;
 mod host;
 mod listing;
 mod made;
@@ -24,6 +25,7 @@ mod tree;
 mod uninstall;
 
 pub use error::Error;
+pub use fill::{FIRST_GENERATION, fill};
 pub use host::{Host, HostError, NoHost};
 pub use listing::contents;
 pub use recover::Recovery;

@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use activation::{Error, Host, HostError, NoHost, Recovery, Root};
-use api_pkgpanda::step::Account;
+use activation::{Error, FIRST_GENERATION, Host, HostError, NoHost, Recovery, Root};
+use api_pkgpanda::step::{Account, CURRENT, Place, Step};
 use pkgpanda_core::{Layout, Set, plan};
 
 use crate::crash::same;
@@ -262,6 +262,26 @@ fn a_tree_that_is_built_elsewhere_says_where_it_will_be() {
     let environment = fs::read_to_string(root.path().join("environment")).unwrap();
     assert!(environment.starts_with("# Pkgpanda provided environment variables\nLD_LIBRARY_PATH=/opt/mesosphere/lib\nPATH=/opt/mesosphere/bin:/usr/bin:/bin:/sbin\n\n# package: java--8\n\n"), "{environment}");
     assert!(!root.path().join("dcos.target.wants").exists());
+}
+
+#[test]
+fn what_is_filled_looks_like_what_is_activated() {
+    let ((_activated, activated), (_filled, filled)) = (site(), site());
+    let set = Set::of(&old_packages(), &[], &Layout::of_bootstrap()).unwrap();
+    let plan = plan(None, &set);
+    activated.carry_out(&plan, |_| ()).unwrap();
+    let (path, target) = (CURRENT.to_owned(), FIRST_GENERATION.to_owned());
+    let current = Step::Link { place: Place::Root, path, target };
+    let steps = plan.build.iter().chain(&plan.before).chain([&current]);
+    activation::fill(filled.root().path(), steps.clone()).unwrap();
+    same(&filled.snapshot(), &activated.snapshot());
+    assert_eq!(filled.root().current().unwrap().unwrap().set, set.active);
+    // Again makes no difference, and what belongs to a host has no place.
+    activation::fill(filled.root().path(), steps).unwrap();
+    let unit = Step::Directory { place: Place::Units, path: "x".to_owned() };
+    let error = activation::fill(filled.root().path(), [&unit]).unwrap_err();
+    assert!(error.to_string().contains("directory of units"), "{error}");
+    same(&filled.snapshot(), &activated.snapshot());
 }
 
 #[test]
