@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use api_pkgpanda::PackageId;
 use mkpanda_core::{Component, Variant};
+use pkgpanda_core::Package;
 
 use crate::SOURCE_DATE_EPOCH;
+use crate::active;
 use crate::cache::{Cache, Output};
 use crate::error::BuildError;
 use crate::pack;
 use crate::plan::Planned;
-use crate::repository::{Repository, Unpacked, activate};
+use crate::repository::{Repository, Unpacked};
 use crate::schedule::{Built, Tell};
 
 /// The file by which `pkgpanda setup` knows a bootstrap.
@@ -71,7 +73,9 @@ impl Bootstrap {
         let unpacked = unpacked.collect::<Result<Vec<Arc<Unpacked>>, BuildError>>()?;
         tell.phase("activating its packages");
         let root = cache.fresh("bootstrap");
-        activate(&root, unpacked.iter().map(|unpacked| &unpacked.package))?;
+        cache.empty(&root)?;
+        let active: Vec<&Package> = unpacked.iter().map(|unpacked| &*unpacked.package).collect();
+        active::activate(&root, &active)?;
         let marker = root.join(MARKER);
         fs::write(&marker, "").map_err(|source| BuildError::file("write", &marker, source))?;
         let from = cache.fresh("tarball");

@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use api_pkgpanda::{BUILDINFO, MANIFEST, Manifest, PKGINFO, PackageId};
-use containers::{Exit, Mount, RootFs};
+use api_pkgpanda::{BUILDINFO, MANIFEST, Manifest, PKGINFO};
+use containers::{Exit, Mount};
 use mkpanda_core::PackageKey;
 use pkgpanda_core::Package;
 use tokio::runtime::Handle;
@@ -17,7 +17,7 @@ use crate::container::{Builders, Ended, Job};
 use crate::error::{BuildError, ScriptFailure};
 use crate::pack;
 use crate::plan::Planned;
-use crate::repository::{Repository, Unpacked, contents_of, in_layer};
+use crate::repository::{PACKAGES, Repository, Unpacked, contents_of};
 use crate::result::{self, Listed, SBOM};
 use crate::schedule::{Built, Tell};
 
@@ -26,12 +26,6 @@ const TAIL_BYTES: u64 = 64 << 10;
 
 /// How many of a log's last lines are shown.
 const TAIL_LINES: usize = 20;
-
-/// So many layers leave one for the active root.
-const MOST_LAYERS: usize = RootFs::LAYERS_LIMIT - 1;
-
-/// Where builds have their packages.
-const PACKAGES: &str = "/opt/mesosphere/packages";
 
 /// Where programs are looked for in images that do not tell.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -58,20 +52,18 @@ struct Folders {
     top: PathBuf,
     /// What it is made from.
     src: PathBuf,
-    /// What it is to make, within a layer for builds that require it.
+    /// What it is to make.
     result: PathBuf,
-    layer: PathBuf,
 }
 
 impl Folders {
-    fn make(cache: &Cache, id: &PackageId) -> Result<Folders, BuildError> {
+    fn make(cache: &Cache) -> Result<Folders, BuildError> {
         let top = cache.fresh("build");
-        let (src, layer) = (top.join("src"), top.join("layer"));
-        let result = in_layer(&layer, id);
-        for path in [&src, &result] {
-            fs::create_dir_all(path).map_err(|source| BuildError::file("make", path, source))?;
+        let (src, result) = (top.join("src"), top.join("result"));
+        for path in [&top, &src, &result] {
+            fs::create_dir(path).map_err(|source| BuildError::file("make", path, source))?;
         }
-        Ok(Folders { top, src, result, layer })
+        Ok(Folders { top, src, result })
     }
 }
 
@@ -112,7 +104,7 @@ impl Workshop<'_> {
     /// # Errors
     /// Why there is no such package now. Nothing of the attempt is left but its log.
     pub(crate) fn build(&self, planned: &Planned, tell: &Tell) -> Result<Built, BuildError> {
-        let folders = Folders::make(self.cache, &planned.id)?;
+        let folders = Folders::make(self.cache)?;
         let built = self.build_in(&folders, planned, tell);
         let kept = match self.keep {
             true => self.keep_folders(&folders, &planned.key),
@@ -168,17 +160,9 @@ impl Workshop<'_> {
         if planned.copy_extra(&extra)? {
             mounts.push(Mount::bind(&extra, "/pkg/extra").read_only());
         }
-        for id in &planned.requires {
-            let unpacked = self.repository.get(id)?;
-            // As layers they need no place that is made for them, and no mount each.
-            match &unpacked.layer {
-                Some(layer) if layers.len() < MOST_LAYERS => layers.push(layer.clone()),
-                _ => mounts.push(Mount::bind(&unpacked.dir, format!("{PACKAGES}/{id}")).read_only()),
-            }
-        }
-        if !planned.requires.is_empty() {
-            layers.push(self.repository.root(&planned.requires)?);
-        }
+        let active = self.repository.active(&planned.requires, layers.len())?;
+        layers.extend(active.layers);
+        mounts.extend(active.mounts);
         mounts.push(Mount::bind(&folders.result, &destination));
         Ok(Job {
             name: planned.id.to_string().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_"),
@@ -231,14 +215,14 @@ impl Workshop<'_> {
 
     /// Gives the result to the packages that require it.
     fn hand_on(&self, folders: &Folders, planned: &Planned, texts: &Texts) -> Result<(), BuildError> {
-        let (dir, layer) = match self.keep {
+        let dir = match self.keep {
             // It stays where people look for it.
-            true => (self.kept(&planned.key, "result"), None),
+            true => self.kept(&planned.key, "result"),
             false => {
-                let layer = self.cache.fresh("package");
-                fs::rename(&folders.layer, &layer)
-                    .map_err(|source| BuildError::file("move", &folders.layer, source))?;
-                (in_layer(&layer, &planned.id), Some(layer))
+                let dir = self.cache.fresh("package");
+                fs::rename(&folders.result, &dir)
+                    .map_err(|source| BuildError::file("move", &folders.result, source))?;
+                dir
             }
         };
         let buildinfo = serde_json::from_str(&texts.buildinfo).expect("it was just written as JSON");
@@ -248,7 +232,7 @@ impl Workshop<'_> {
             buildinfo: Some(buildinfo),
             ..Package::new(planned.id.clone())
         };
-        self.repository.put(Unpacked { dir, layer, package });
+        self.repository.put(Unpacked { dir, package: Arc::new(package) });
         Ok(())
     }
 

@@ -71,7 +71,9 @@ impl Cache {
         self.empty(&scratch)?;
         // What scripts make there may be root's and open to all.
         let private = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(&scratch, private).map_err(failed("change the mode of", &scratch))
+        fs::set_permissions(&scratch, private).map_err(failed("change the mode of", &scratch))?;
+        spread(&scratch);
+        Ok(())
     }
 
     /// The folder itself.
@@ -177,6 +179,16 @@ impl Drop for Cache {
         // The next run does it if this one cannot.
         let _ = host::remove_tree(&self.scratch());
     }
+}
+
+/// Asks the file system to keep what is in each directory of `scratch` apart from what is in the others: ext4 looks at all
+/// that was removed lately from a group of files whenever something new comes to it, and nearly all that is made here
+/// goes soon.
+fn spread(scratch: &Path) {
+    let Ok(opened) = File::open(scratch) else { return };
+    // Other file systems do not know the flag, and have no use for it.
+    let flags = rustix::fs::ioctl_getflags(&opened);
+    let _ = flags.and_then(|flags| rustix::fs::ioctl_setflags(&opened, flags | rustix::fs::IFlags::TOPDIR));
 }
 
 /// A file that is written, and where it is to appear.

@@ -14,6 +14,9 @@ use tokio::sync::watch;
 /// Where the containers of all builds of a machine are noted.
 const RUNTIME_DIR: &str = "/run/dcos/mkpanda";
 
+/// Below it, and below the name of a cache: one directory for each container.
+const RUN: &str = "run";
+
 /// A build that takes longer has failed: it hangs.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
@@ -106,7 +109,7 @@ impl Builders {
         let name = format!("{:x}-{:x}", meta.dev(), meta.ino());
         let runtime_dir = Path::new(RUNTIME_DIR).join(&name);
         let cgroup_root = Path::new("dcos-mkpanda").join(&name);
-        let config = containers::Config::new(runtime_dir.join("run"), cgroup_root, Isolation::Full);
+        let config = containers::Config::new(runtime_dir.join(RUN), cgroup_root, Isolation::Full);
         let runtime = runtime.clone();
         let containers =
             Containers::new(config).map_err(|error| ContainerError::NotPossible(with_causes(&error)))?;
@@ -121,9 +124,7 @@ impl Builders {
             let ended = self.runtime.block_on(self.containers.destroy(&found.container_id));
             ended.map_err(|error| ContainerError::Sweep(with_causes(&error)))?;
         }
-        let uppers = self.runtime_dir.join("upper");
-        host::remove_tree(&uppers)
-            .map_err(|error| ContainerError::Sweep(format!("{}: {error}", uppers.display())))
+        Ok(())
     }
 
     /// Runs a job to its end; nothing of its container is left then.
@@ -154,7 +155,8 @@ impl Builders {
         spec.stdout.clone_from(&log);
         spec.stderr = log;
         spec.env = env;
-        let upper_dir = self.runtime_dir.join("upper").join(name);
+        // Nothing is written to it: the directory that the container has anyhow will do.
+        let upper_dir = self.runtime_dir.join(RUN).join(name);
         spec.root = Some(RootFs { layers, upper_dir, read_only: true });
         spec.mounts = mounts;
         spec.network = if network { Network::Host } else { Network::Own };
@@ -177,8 +179,6 @@ impl Drop for Builders {
     fn drop(&mut self) {
         // Other runs, on other caches, may be using what is above.
         let _ = self.containers.clone().retire();
-        for path in [self.runtime_dir.join("upper"), self.runtime_dir.clone()] {
-            let _ = fs::remove_dir(path);
-        }
+        let _ = fs::remove_dir(&self.runtime_dir);
     }
 }

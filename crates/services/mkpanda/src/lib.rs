@@ -15,6 +15,7 @@
 //! Deliberately absent: what packages, ids and trees *are* (that is `mkpanda-core`), and everything that is done
 //! with a package on the host it is for (that is `pkgpanda`).
 
+mod active;
 mod bootstrap;
 mod build;
 mod cache;

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use api_pkgpanda::step::{CURRENT, GENERATIONS, Place, Step};
 use api_pkgpanda::{BUILDINFO, Contents, Kind, MANIFEST, Manifest, PKGINFO, PackageId, PkgInfo};
 use archive::{Compression, Limits, Options, Ownership, Whiteouts};
-use pkgpanda_core::{Layout, Package, Set};
+use containers::{Mount, RootFs};
+use pkgpanda_core::Package;
 
+use crate::active;
 use crate::cache::{Cache, CacheError};
 use crate::result::{self, ResultError};
 
@@ -61,9 +61,9 @@ pub(crate) enum RepositoryError {
     /// Packages do not fit together.
     #[error("these packages cannot be active together:{}", lines(.0))]
     Set(Vec<pkgpanda_core::Problem>),
-    /// A plan for a new root that changes an old one.
-    #[error("the plan of a new root holds {0}; this is a defect of mkpanda")]
-    Step(String),
+    /// A root could not be made.
+    #[error(transparent)]
+    Activation(#[from] activation::Error),
     /// The scratch folder could not be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -77,30 +77,57 @@ fn failed<'a>(attempt: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -
     move |source| RepositoryError::Io { attempt, path: path.to_owned(), source }
 }
 
+/// Where a root is in a layer of a build's root.
+const ROOT: &str = "opt/mesosphere";
+
+/// Where builds have their packages.
+pub(crate) const PACKAGES: &str = "/opt/mesosphere/packages";
+
+/// What is left for packages when the image, what all roots have and what a root says are layers, too.
+const MOST_LAYERS: usize = RootFs::LAYERS_LIMIT - 2;
+
 /// A package as a directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Unpacked {
     /// Where it is.
     pub(crate) dir: PathBuf,
-    /// The directory below which it is where builds look for it (`opt/mesosphere/packages/ID`), if it is.
-    pub(crate) layer: Option<PathBuf>,
     /// What activation sees of it.
-    pub(crate) package: Package,
+    pub(crate) package: Arc<Package>,
+}
+
+/// The packages of a build, active: what its image has on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Active {
+    /// The lowest first.
+    pub(crate) layers: Vec<PathBuf>,
+    /// Packages that are in no layer.
+    pub(crate) mounts: Vec<Mount>,
 }
 
 /// A package that is there, or that somebody is about to unpack.
-type Slot = Arc<Mutex<Option<Arc<Unpacked>>>>;
+#[derive(Debug, Default)]
+struct Entry {
+    unpacked: Option<Arc<Unpacked>>,
+    /// What a root has of it. The package itself is in it, too, if nobody is to find it where it was.
+    layer: Option<PathBuf>,
+}
+
+type Slot = Arc<Mutex<Entry>>;
 
 /// The packages that this run has built or unpacked.
 #[derive(Debug)]
 pub(crate) struct Repository<'a> {
     cache: &'a Cache,
     slots: Mutex<BTreeMap<PackageId, Slot>>,
+    /// The layer with what all roots have.
+    bottom: Mutex<Option<PathBuf>>,
+    /// Layers with what roots say, by the packages in them.
+    tops: Mutex<BTreeMap<BTreeSet<PackageId>, PathBuf>>,
 }
 
 impl<'a> Repository<'a> {
     pub(crate) fn new(cache: &'a Cache) -> Self {
-        Repository { cache, slots: Mutex::default() }
+        Repository { cache, slots: Mutex::default(), bottom: Mutex::default(), tops: Mutex::default() }
     }
 
     fn slot(&self, id: &PackageId) -> Slot {
@@ -110,31 +137,100 @@ impl<'a> Repository<'a> {
     /// Takes note of a package that is a directory already.
     pub(crate) fn put(&self, unpacked: Unpacked) {
         let slot = self.slot(&unpacked.package.id);
-        *guard(&slot) = Some(Arc::new(unpacked));
+        *guard(&slot) = Entry { unpacked: Some(Arc::new(unpacked)), layer: None };
     }
 
-    /// The package as a directory, unpacked from the cache if nobody has done so yet.
+    /// The package as a directory, unpacked from the cache if nobody has done so yet. While packages are built it may
+    /// move.
     pub(crate) fn get(&self, id: &PackageId) -> Result<Arc<Unpacked>, RepositoryError> {
-        let slot = self.slot(id);
         // Whoever comes second waits for the first, and no one else does.
-        let mut slot = guard(&slot);
-        if let Some(unpacked) = &*slot {
+        self.get_to(id, &mut guard(&self.slot(id)))
+    }
+
+    fn get_to(&self, id: &PackageId, entry: &mut Entry) -> Result<Arc<Unpacked>, RepositoryError> {
+        if let Some(unpacked) = &entry.unpacked {
             return Ok(Arc::clone(unpacked));
         }
-        let layer = self.cache.fresh("package");
-        let unpacked = Arc::new(unpack(&self.cache.tarball(id), id, layer)?);
-        Ok(Arc::clone(slot.insert(unpacked)))
+        let unpacked = Arc::new(unpack(&self.cache.tarball(id), id, self.cache.fresh("package"))?);
+        Ok(Arc::clone(entry.unpacked.insert(unpacked)))
     }
-}
 
-impl Repository<'_> {
-    /// A layer for a container: its `/opt/mesosphere` has these packages active.
-    pub(crate) fn root(&self, ids: &BTreeSet<PackageId>) -> Result<PathBuf, RepositoryError> {
-        let unpacked = ids.iter().map(|id| self.get(id)).collect::<Result<Vec<_>, _>>()?;
-        let layer = self.cache.fresh("root");
-        let root = layer.join("opt/mesosphere");
+    /// The package where it stays, and the layer with what a root has of it.
+    fn layer(&self, id: &PackageId) -> Result<(Arc<Unpacked>, PathBuf), RepositoryError> {
+        let slot = self.slot(id);
+        let mut entry = guard(&slot);
+        let mut unpacked = self.get_to(id, &mut entry)?;
+        if let Some(layer) = &entry.layer {
+            return Ok((unpacked, layer.clone()));
+        }
+        let (layer, root) = self.fresh_layer("layer")?;
+        active::link(&root, &unpacked.package)?;
+        if unpacked.dir.starts_with(self.cache.scratch()) {
+            let packages = root.join("packages");
+            fs::create_dir(&packages).map_err(failed("make", &packages))?;
+            let dir = packages.join(id);
+            fs::rename(&unpacked.dir, &dir).map_err(failed("move", &unpacked.dir))?;
+            unpacked = Arc::new(Unpacked { dir, package: Arc::clone(&unpacked.package) });
+            entry.unpacked = Some(Arc::clone(&unpacked));
+        }
+        entry.layer = Some(layer.clone());
+        Ok((unpacked, layer))
+    }
+
+    /// A new layer, and the place of the root in it.
+    fn fresh_layer(&self, what: &str) -> Result<(PathBuf, PathBuf), RepositoryError> {
+        let layer = self.cache.fresh(what);
+        let root = layer.join(ROOT);
         fs::create_dir_all(&root).map_err(failed("make", &root))?;
-        activate(&root, unpacked.iter().map(|unpacked| &unpacked.package))?;
+        Ok((layer, root))
+    }
+
+    fn bottom(&self) -> Result<PathBuf, RepositoryError> {
+        let mut bottom = guard(&self.bottom);
+        if let Some(layer) = &*bottom {
+            return Ok(layer.clone());
+        }
+        let (layer, root) = self.fresh_layer("bottom")?;
+        active::activate(&root, &[])?;
+        Ok(bottom.insert(layer).clone())
+    }
+
+    /// What a build needs to have these packages active in its `/opt/mesosphere`, over an image of so many layers.
+    pub(crate) fn active(&self, ids: &BTreeSet<PackageId>, below: usize) -> Result<Active, RepositoryError> {
+        let mut active = Active::default();
+        if ids.is_empty() {
+            return Ok(active);
+        }
+        let linked = ids.iter().map(|id| self.layer(id)).collect::<Result<Vec<_>, _>>()?;
+        let packages: Vec<&Package> = linked.iter().map(|(unpacked, _)| &*unpacked.package).collect();
+        let fit = below + linked.len() <= MOST_LAYERS;
+        if fit {
+            active.layers.push(self.bottom()?);
+            active.layers.extend(linked.iter().map(|(_, layer)| layer.clone()));
+            active.layers.push(self.top(ids, &packages)?);
+        } else {
+            let (layer, root) = self.fresh_layer("root")?;
+            active::activate(&root, &packages)?;
+            active.layers.push(layer);
+        }
+        // As layers they need no place that is made for them, and no mount each.
+        let is_mounted =
+            |(unpacked, layer): &&(Arc<Unpacked>, PathBuf)| !fit || !unpacked.dir.starts_with(layer);
+        let mount = |(unpacked, _): &(Arc<Unpacked>, PathBuf)| {
+            Mount::bind(&unpacked.dir, format!("{PACKAGES}/{}", unpacked.package.id)).read_only()
+        };
+        active.mounts = linked.iter().filter(is_mounted).map(mount).collect();
+        Ok(active)
+    }
+
+    fn top(&self, ids: &BTreeSet<PackageId>, packages: &[&Package]) -> Result<PathBuf, RepositoryError> {
+        if let Some(layer) = guard(&self.tops).get(ids) {
+            return Ok(layer.clone());
+        }
+        // Two who want the same one at a time both make it.
+        let (layer, root) = self.fresh_layer("top")?;
+        active::tell(&root, packages)?;
+        guard(&self.tops).insert(ids.clone(), layer.clone());
         Ok(layer)
     }
 }
@@ -144,23 +240,17 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a package is in a layer of a build's root.
-pub(crate) fn in_layer(layer: &Path, id: &PackageId) -> PathBuf {
-    layer.join("opt/mesosphere/packages").join(id)
-}
-
-/// Unpacks a tarball into a new layer and makes sure that it is the package `id`, whole.
-pub(crate) fn unpack(tarball: &Path, id: &PackageId, layer: PathBuf) -> Result<Unpacked, RepositoryError> {
-    let dir = in_layer(&layer, id);
+/// Unpacks a tarball into the new directory `dir` and makes sure that it is the package `id`, whole.
+pub(crate) fn unpack(tarball: &Path, id: &PackageId, dir: PathBuf) -> Result<Unpacked, RepositoryError> {
     let unreadable = |source| RepositoryError::Unpack { path: tarball.to_owned(), source };
     let file = File::open(tarball).map_err(failed("read", tarball))?;
-    fs::create_dir_all(&dir).map_err(failed("make", &dir))?;
+    fs::create_dir(&dir).map_err(failed("make", &dir))?;
     let options =
         Options { limits: LIMITS, ownership: Ownership::Keep, whiteouts: Whiteouts::Plain, devices: false };
     let reader = Compression::detect(file).and_then(|detected| detected.reader()).map_err(unreadable)?;
     archive::unpack_tar(reader, &dir, &options).map_err(unreadable)?;
-    let package = read(tarball, id, &dir)?;
-    Ok(Unpacked { dir, layer: Some(layer), package })
+    let package = Arc::new(read(tarball, id, &dir)?);
+    Ok(Unpacked { dir, package })
 }
 
 /// Reads what a package says about itself, and checks it against its manifest.
@@ -229,51 +319,5 @@ fn difference(told: &Manifest, found: &Manifest) -> Option<String> {
         .or_else(|| of(&told.symlinks, &found.symlinks))
 }
 
-/// Makes `root` look as `/opt/mesosphere` does when these packages are active in it: in place of a root that nobody
-/// uses yet, no journal is needed.
-pub(crate) fn activate<'p>(
-    root: &Path,
-    packages: impl IntoIterator<Item = &'p Package>,
-) -> Result<(), RepositoryError> {
-    let packages: Vec<Package> = packages.into_iter().cloned().collect();
-    let set = Set::of(&packages, &[], &Layout::of_bootstrap()).map_err(RepositoryError::Set)?;
-    let plan = pkgpanda_core::plan(None, &set);
-    let generation = format!("{GENERATIONS}/1");
-    fs::create_dir_all(root.join(GENERATIONS)).map_err(failed("make", root))?;
-    for step in plan.build.iter().chain(&plan.before) {
-        do_step(root, &root.join(&generation), step)?;
-    }
-    let current = root.join(CURRENT);
-    symlink(&generation, &current).map_err(failed("make", &current))
-}
-
-/// Does a step of making a root anew: nothing of it is there yet.
-fn do_step(root: &Path, generation: &Path, step: &Step) -> Result<(), RepositoryError> {
-    let at = |place: &Place| match place {
-        Place::Generation => generation,
-        _ => root,
-    };
-    match step {
-        Step::Directory { place, path } => {
-            let path = at(place).join(path);
-            fs::create_dir(&path).map_err(failed("make", &path))
-        }
-        Step::File { place, path, text } => {
-            let path = at(place).join(path);
-            fs::write(&path, text).map_err(failed("write", &path))
-        }
-        Step::Link { place, path, target } => {
-            let path = at(place).join(path);
-            symlink(target, &path).map_err(failed("make", &path))
-        }
-        Step::Links { place, directory, prefix, names } => {
-            let directory = at(place).join(directory);
-            names.iter().try_for_each(|name| {
-                let path = directory.join(name);
-                symlink(format!("{prefix}{name}"), &path).map_err(failed("make", &path))
-            })
-        }
-        // They change what is there.
-        step => Err(RepositoryError::Step(format!("{step:?}"))),
-    }
-}
+#[cfg(test)]
+mod tests;
