@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use base::{AgentId, ContainerId, ExecutorId, FrameworkId, Mono, Now, Rng, TaskId};
-use mesos_proto::v1::{AgentInfo, TaskStatus};
+use base::{AgentId, ContainerId, ExecutorId, FrameworkId, Mono, Now, Rng, TaskId, Wall};
+use mesos_proto::v1::{AgentInfo, DrainConfig, TaskStatus};
 
 use crate::timers::{Timer, Timers};
 use crate::{Config, ConnectionId, Effect, Executor, Framework, Input, is_terminal};
@@ -49,6 +49,10 @@ pub struct Agent {
     pub(crate) recorded: Option<AgentInfo>,
     /// Everything is to end; nothing new is begun.
     pub(crate) ending: bool,
+    /// How an operator wants everything ended, until nothing is left.
+    pub(crate) draining: Option<DrainConfig>,
+    /// About when that began.
+    pub(crate) drain_started: Option<Wall>,
     /// Whether the master listens.
     pub(crate) registered: bool,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
@@ -87,6 +91,8 @@ impl Agent {
             Input::ShutdownFramework { framework_id } => self.shutdown_framework(now, &framework_id, out),
             Input::UpdateFramework { framework } => self.update_framework(now, *framework, out),
             Input::ShutdownAll => self.shutdown_all(now, out),
+            Input::Drain { config } => self.drain(now, config, out),
+            Input::Undrain => self.undrain(out),
             Input::Subscribe {
                 connection,
                 framework_id,
@@ -120,6 +126,7 @@ impl Agent {
                 self.container_terminated(now, &container_id, &termination, out);
             }
         }
+        self.settle_draining(out);
     }
 
     /// When the next [`Input::Tick`] is due.

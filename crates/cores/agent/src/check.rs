@@ -9,6 +9,7 @@ impl Agent {
     /// When it does not: a defect in this crate.
     pub fn check(&self) {
         assert!(self.completed_frameworks.len() <= self.config.max_completed_frameworks);
+        assert!(self.draining.is_none() || !self.frameworks.is_empty(), "what is empty is drained");
         let mut executors = 0;
         for (framework_id, framework) in &self.frameworks {
             assert_eq!(framework.id(), *framework_id);

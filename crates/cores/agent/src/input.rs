@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
-use mesos_proto::v1::{ExecutorInfo, FrameworkInfo, KillPolicy, NetworkInfo, TaskInfo, TaskStatus};
+use mesos_proto::v1::{
+    DrainConfig, ExecutorInfo, FrameworkInfo, KillPolicy, NetworkInfo, TaskInfo, TaskStatus,
+};
 
 /// One connection of an executor to the agent, numbered by the service and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,6 +123,13 @@ pub enum Input {
     },
     /// Everything is to end, with the executors' grace periods.
     ShutdownAll,
+    /// The operator wants every task ended and none begun.
+    Drain {
+        /// How.
+        config: DrainConfig,
+    },
+    /// The operator lets the agent run tasks again.
+    Undrain,
 
     /// An executor subscribed; [`crate::Agent::admit`] let it in.
     Subscribe {

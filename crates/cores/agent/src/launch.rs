@@ -131,6 +131,10 @@ impl Agent {
         if self.ending {
             return Some(Cause::new(dropped, Reason::ContainerLaunchFailed, "Agent is shutting down"));
         }
+        if self.draining.is_some() {
+            let message = "Task was received while agent was already draining";
+            return Some(Cause::new(dropped, Reason::AgentDraining, message));
+        }
         let Some(executor) = framework.executors.get(executor_id) else {
             let limit = self.config.max_executors;
             let message = format!("Agent runs {limit} executors, which is its limit");

@@ -18,6 +18,7 @@ mod check;
 mod command;
 mod config;
 mod containers;
+mod draining;
 mod effect;
 mod executor;
 mod executors;

@@ -1,5 +1,7 @@
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
-use mesos_proto::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus};
+use mesos_proto::v1::{
+    AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus,
+};
 
 use crate::Process;
 
@@ -29,6 +31,8 @@ pub enum Record {
         /// The boot at which the executors that are recorded were started.
         boot_id: String,
     },
+    /// How the operator wants everything ended; `None` when nothing is left or the operator lets it be.
+    Drain(Option<DrainConfig>),
     /// A framework that has executors here.
     Framework {
         /// With its id.

@@ -30,6 +30,8 @@ impl Agent {
             recovered_boot: None,
             recorded: None,
             ending: false,
+            draining: None,
+            drain_started: None,
             registered: false,
             frameworks: BTreeMap::new(),
             completed_frameworks: VecDeque::new(),
@@ -55,6 +57,7 @@ impl Agent {
                 self.recorded = Some(*info);
                 self.recovered_boot = Some(boot_id);
             }
+            Record::Drain(config) => self.draining = config,
             Record::Framework { info } => self.replay_framework(*info),
             Record::Executor { run, info, for_command } => {
                 let Some(framework) = self.frameworks.get_mut(&run.framework_id) else { return };
@@ -190,6 +193,7 @@ impl Agent {
                 }
             }
         }
+        self.kill_for_drain(now, out);
         self.timers.set(now.mono + self.config.executor_reregistration_timeout, Timer::Reregister);
         self.end_reconnecting_if_complete();
     }

@@ -1,7 +1,7 @@
 //! The agent and its master.
 
 use base::{AgentId, FrameworkId, Now};
-use mesos_proto::v1::{self, AgentInfo, ExecutorInfo, FrameworkInfo, Task};
+use mesos_proto::v1::{self, AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, Task};
 
 use crate::{Agent, Effect, ExecutorState, Record};
 
@@ -16,6 +16,8 @@ pub struct Knowledge {
     pub executors: Vec<(FrameworkId, ExecutorInfo)>,
     /// Tasks that are not over or whose end is not acknowledged.
     pub tasks: Vec<Task>,
+    /// How the operator wants everything ended, while that goes on.
+    pub draining: Option<DrainConfig>,
 }
 
 impl Agent {
@@ -27,6 +29,7 @@ impl Agent {
             frameworks: living.map(|framework| framework.info.clone()).collect(),
             executors: Vec::new(),
             tasks: Vec::new(),
+            draining: self.draining,
         };
         for (framework_id, framework) in &self.frameworks {
             for executor in framework.executors.values() {

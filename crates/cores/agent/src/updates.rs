@@ -118,9 +118,12 @@ impl Agent {
         &mut self,
         now: Now,
         framework_id: &FrameworkId,
-        status: TaskStatus,
+        mut status: TaskStatus,
         out: &mut Vec<Effect>,
     ) {
+        if let Some(framework) = self.frameworks.get(framework_id) {
+            self.explain_draining(&framework.info, &mut status);
+        }
         let Some(framework) =
             self.frameworks.get_mut(framework_id).filter(|framework| !framework.terminating)
         else {

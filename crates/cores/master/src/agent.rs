@@ -5,6 +5,7 @@ use base::{AgentId, ExecutorId, FrameworkId, Mono, OfferId, TaskId, Wall};
 use mesos_proto::v1::{AgentInfo, ExecutorInfo};
 use resources::Resources;
 
+use crate::draining::Deactivation;
 use crate::input::ConnId;
 
 /// A registered agent.
@@ -22,7 +23,7 @@ pub struct Agent {
     pub boot_id: String,
     /// Its connection; `None` while it is disconnected.
     pub conn: Option<ConnId>,
-    /// Whether its resources are offered: while it is connected.
+    /// Whether its resources are offered: while it is connected and no operator took it out of use.
     pub active: bool,
     /// When it first registered with this master.
     pub registered: Wall,
@@ -40,6 +41,8 @@ pub struct Agent {
     pub tasks: BTreeSet<(FrameworkId, TaskId)>,
     /// Executors that frameworks brought along. Those of command tasks are not among them, as in Mesos.
     pub executors: BTreeMap<FrameworkId, BTreeMap<ExecutorId, Executor>>,
+    /// What operators decided about it if it is not to be offered.
+    pub deactivation: Option<Arc<Deactivation>>,
     /// Tasks that were to be killed; said again when it comes back with them.
     pub(crate) killed_tasks: BTreeSet<(FrameworkId, TaskId)>,
     /// When it is unreachable if it does not come back.

@@ -259,6 +259,8 @@ impl Master {
         let unreachable = agent.as_ref().and_then(|agent| self.unreachable_agents.get(agent));
         let (state, text) = if unreachable.is_some() {
             (TaskState::TaskUnreachable, "Reconciliation: Task is unreachable")
+        } else if agent.as_ref().is_some_and(|agent| self.gone_agents.contains_key(agent)) {
+            (TaskState::TaskGoneByOperator, "Reconciliation: Task is gone")
         } else if agent.is_some_and(|agent| self.agents.contains_key(&agent)) {
             (TaskState::TaskGone, "Reconciliation: Task is unknown to the agent")
         } else {

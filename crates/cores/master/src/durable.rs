@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use base::AgentId;
 
+use crate::draining::Decision;
 use crate::effect::Effect;
+use crate::input::ConnId;
 use crate::master::Master;
 use crate::registration::Departure;
 use crate::registry::RegistryOp;
@@ -25,6 +27,20 @@ pub(crate) enum Next {
     Admit(AgentId),
     /// The agent has gone.
     Depart(AgentId, Departure),
+    /// An operator's decision about the agent holds.
+    Decide { conn: ConnId, id: AgentId, decision: Decision },
+    /// The agent is emptied.
+    Drained(AgentId),
+}
+
+impl Waiting {
+    /// The last decision about an agent that is not durable yet.
+    pub(crate) fn decision(&self, of: &AgentId) -> Option<&Decision> {
+        self.0.values().rev().find_map(|next| match next {
+            Next::Decide { id, decision, .. } if id == of => Some(decision),
+            _ => None,
+        })
+    }
 }
 
 impl Master {
@@ -45,7 +61,9 @@ impl Master {
         while let Some(entry) = self.waiting.0.first_entry().filter(|entry| *entry.key() <= seq) {
             match entry.remove() {
                 Next::Admit(id) => self.admitted(turn, &id),
-                Next::Depart(id, departure) => self.departed(turn, &id, &departure),
+                Next::Depart(id, departure) => self.departed(turn, &id, departure),
+                Next::Decide { conn, id, decision } => self.decided(turn, conn, &id, decision),
+                Next::Drained(id) => self.drained(turn, &id),
             }
         }
     }

@@ -66,6 +66,14 @@ impl Framework {
         roles(&self.info)
     }
 
+    /// Adds a task that is over to the history, which holds so many.
+    pub(crate) fn complete(&mut self, task: Task, limit: usize) {
+        self.completed_tasks.push_back(Arc::new(task));
+        while self.completed_tasks.len() > limit {
+            self.completed_tasks.pop_front();
+        }
+    }
+
     /// Whether it said that it has `capability`.
     pub fn has_capability(&self, capability: capability::Type) -> bool {
         has_capability(&self.info, capability)

@@ -14,6 +14,11 @@ impl Master {
             assert!(!self.agents.contains_key(id), "agent {id} is either registered or awaited");
             assert!(!self.unreachable_agents.contains_key(id), "agent {id} is either awaited or unreachable");
         }
+        assert!(self.emptied.is_empty(), "empty agents are looked at in the same turn");
+        for id in self.gone_agents.keys() {
+            let is_known = self.unreachable_agents.contains_key(id) || self.recovered_agents.contains_key(id);
+            assert!(!is_known && !self.deactivations.contains_key(id), "agent {id} is gone for good");
+        }
         for id in self.unreachable_agents.keys() {
             assert!(!self.agents.contains_key(id), "agent {id} is either registered or unreachable");
         }
@@ -45,6 +50,13 @@ impl Master {
             if agent.total.contains(&taken) {
                 assert_eq!(taken + free, agent.total, "agent {id}: used, offered and free are all it has");
             }
+            assert_eq!(
+                agent.active,
+                agent.is_connected() && agent.deactivation.is_none(),
+                "agent {id} is active while it is connected and in use"
+            );
+            assert_eq!(agent.deactivation.as_ref(), self.deactivations.get(id), "agent {id}");
+            assert!(!self.gone_agents.contains_key(id), "agent {id} is gone");
             assert!(agent.active || agent.offers.is_empty(), "agent {id}: only active agents are offered");
             match agent.conn {
                 Some(conn) => assert_eq!(self.agent_conns.get(&conn), Some(id)),

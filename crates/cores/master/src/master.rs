@@ -1,10 +1,12 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use allocator::Allocator;
-use base::{AgentId, FrameworkId, Mono, Now, OfferId, Timers};
+use base::{AgentId, FrameworkId, Mono, Now, OfferId, Timers, Wall};
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
 use crate::config::Config;
+use crate::draining::Deactivation;
 use crate::durable::Waiting;
 use crate::effect::Effect;
 use crate::framework::{Framework, Offer};
@@ -34,6 +36,12 @@ pub struct Master {
     pub(crate) agents: BTreeMap<AgentId, Agent>,
     pub(crate) recovered_agents: BTreeMap<AgentId, RecoveredAgent>,
     pub(crate) unreachable_agents: BTreeMap<AgentId, UnreachableAgent>,
+    /// Agents that operators took out of use, wherever they are.
+    pub(crate) deactivations: BTreeMap<AgentId, Arc<Deactivation>>,
+    /// Agents that never come back, and since when; bounded.
+    pub(crate) gone_agents: BTreeMap<AgentId, Wall>,
+    /// Agents that may have become empty in this turn.
+    pub(crate) emptied: BTreeSet<AgentId>,
     /// Agents by their connections, also those that are not admitted yet.
     pub(crate) agent_conns: BTreeMap<ConnId, AgentId>,
     /// Agents that come and go.
@@ -73,6 +81,9 @@ impl Master {
             agents: BTreeMap::new(),
             recovered_agents: BTreeMap::new(),
             unreachable_agents: BTreeMap::new(),
+            deactivations: BTreeMap::new(),
+            gone_agents: BTreeMap::new(),
+            emptied: BTreeSet::new(),
             agent_conns: BTreeMap::new(),
             registrations: Registrations::default(),
             waiting: Waiting::default(),
@@ -86,13 +97,15 @@ impl Master {
         for (key, value) in records {
             match registry::decode(&key, &value)? {
                 Kept::Agent(id, record) => master.recover_agent(now, id, *record),
+                Kept::Deactivation(id, known) => drop(master.deactivations.insert(id, Arc::new(known))),
+                Kept::Gone(id, since) => drop(master.gone_agents.insert(id, since)),
             }
         }
         Ok(master)
     }
 
     fn recover_agent(&mut self, now: Now, id: AgentId, record: AgentRecord) {
-        let info = std::sync::Arc::new(record.info.unwrap_or_default());
+        let info = Arc::new(record.info.unwrap_or_default());
         match record.unreachable_since {
             Some(since) => {
                 let agent = UnreachableAgent { info, since: base::Wall(since) };
@@ -127,6 +140,7 @@ impl Master {
             Input::Persisted { seq } => self.persisted(turn, seq),
             Input::Timer => self.run_timers(turn),
         }
+        self.settle_draining(turn);
         self.make_offers(turn);
     }
 

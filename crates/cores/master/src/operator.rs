@@ -1,6 +1,6 @@
 //! The calls of operators that change something, by who does them. Mesos: `Master::Http::api`.
 
-use base::{FrameworkId, Principal};
+use base::{AgentId, FrameworkId, Principal};
 use mesos_proto::v1::master::Call;
 use mesos_proto::v1::master::call::Type;
 
@@ -23,6 +23,19 @@ impl Master {
             Type::Teardown => {
                 let id = call.teardown.map(|teardown| teardown.framework_id.value).unwrap_or_default();
                 self.operator_teardown(turn, conn, &FrameworkId::from(id));
+            }
+            Type::DrainAgent => self.drain_agent(turn, conn, &call.drain_agent.unwrap_or_default()),
+            Type::DeactivateAgent => {
+                let id = call.deactivate_agent.unwrap_or_default().agent_id.value;
+                self.deactivate_agent(turn, conn, AgentId::from(id));
+            }
+            Type::ReactivateAgent => {
+                let id = call.reactivate_agent.unwrap_or_default().agent_id.value;
+                self.reactivate_agent(turn, conn, AgentId::from(id));
+            }
+            Type::MarkAgentGone => {
+                let id = call.mark_agent_gone.unwrap_or_default().agent_id.value;
+                self.mark_agent_gone(turn, conn, &AgentId::from(id));
             }
             _ => {
                 let text = format!("This master does not implement {}", kind.as_str_name());

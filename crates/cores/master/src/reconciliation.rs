@@ -170,7 +170,6 @@ impl Master {
         let info = hello.agent.clone().unwrap_or_default();
         let Some(agent) = self.agents.get_mut(id) else { return };
         let old_conn = agent.conn.replace(conn);
-        agent.active = true;
         agent.unreachable_at = None;
         agent.reregistered = Some(turn.now.wall);
         agent.version.clone_from(&hello.version);
@@ -222,7 +221,8 @@ impl Master {
             }
         }
         self.end_unwanted(turn, conn, brought.completed, brought.doubled);
-        self.allocator.set_agent_active(id, true);
+        self.update_active(turn, id);
+        self.repeat_decision(turn, id, hello);
     }
 
     /// Ends what the master thought an agent has but the agent does not: launches that were lost with the

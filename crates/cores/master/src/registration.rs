@@ -7,19 +7,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use agent_link::{Body, Hello, Refused, Welcome};
+use agent_link::{Body, Hello, Refused, Shutdown, Welcome};
 use base::{AgentId, FrameworkId, Mono};
 use mesos_proto::v1::framework_info::capability;
-use mesos_proto::v1::{AgentInfo, TaskState, task_status};
+use mesos_proto::v1::task_status::Reason;
+use mesos_proto::v1::{AgentInfo, TaskState};
 use resources::Resources;
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
 use crate::durable::Next;
+use crate::effect::Reply;
+use crate::gone::MARKED_GONE;
 use crate::input::ConnId;
 use crate::master::Master;
 use crate::message::{self, event, published};
 use crate::reconciliation::{Return, total};
-use crate::registry;
+use crate::registry::{self, RegistryOp};
 use crate::timer::Timer;
 use crate::turn::Turn;
 use crate::updates::ends_here;
@@ -30,8 +33,16 @@ use crate::validation;
 pub(crate) struct Registrations {
     /// Agents that are being admitted.
     admissions: BTreeMap<AgentId, Admission>,
-    /// Agents that are being removed, with the Hello of one that came back meanwhile.
-    departures: BTreeMap<AgentId, Option<Admission>>,
+    /// Agents that are being removed.
+    departures: BTreeMap<AgentId, Leaving>,
+}
+
+/// An agent that is being removed.
+#[derive(Debug)]
+struct Leaving {
+    departure: Departure,
+    /// The Hello of one that came back meanwhile.
+    came_back: Option<Admission>,
 }
 
 /// An agent that said Hello.
@@ -50,6 +61,11 @@ impl Registrations {
         self.admissions.contains_key(id) || self.departures.contains_key(id)
     }
 
+    /// How an agent is about to go.
+    pub(crate) fn departure(&self, id: &AgentId) -> Option<&Departure> {
+        self.departures.get(id).map(|leaving| &leaving.departure)
+    }
+
     /// The same of some agent that was registered before.
     pub(crate) fn is_any_busy(&self) -> bool {
         !self.departures.is_empty() || self.admissions.values().any(|admission| admission.comes_back)
@@ -63,6 +79,8 @@ pub(crate) enum Departure {
     Unreachable,
     /// It is not coming back, for this reason.
     Removed(String),
+    /// It may not come back, ever; answered on this connection if an operator asked for it.
+    Gone(Option<ConnId>),
 }
 
 impl Master {
@@ -84,6 +102,12 @@ impl Master {
 
     fn refuse(turn: &mut Turn<'_>, conn: ConnId, reason: String, permanent: bool) {
         turn.tell_agent(conn, Body::Refused(Refused { reason, permanent }));
+        turn.close(conn);
+    }
+
+    /// Has an agent end all it runs and leave.
+    pub(crate) fn shut_down(turn: &mut Turn<'_>, conn: ConnId, reason: &str) {
+        turn.tell_agent(conn, Body::Shutdown(Shutdown { reason: reason.to_owned() }));
         turn.close(conn);
     }
 
@@ -142,6 +166,7 @@ impl Master {
             let is_taken = self.agents.contains_key(&id)
                 || self.recovered_agents.contains_key(&id)
                 || self.unreachable_agents.contains_key(&id)
+                || self.gone_agents.contains_key(&id)
                 || self.registrations.admissions.contains_key(&id);
             if !is_taken {
                 return id;
@@ -150,10 +175,12 @@ impl Master {
     }
 
     fn reregister(&mut self, turn: &mut Turn<'_>, id: &AgentId, conn: ConnId, hello: Box<Hello>) {
-        if let Some(waiting) = self.registrations.departures.get_mut(id) {
+        if self.gone_agents.contains_key(id) {
+            Self::shut_down(turn, conn, MARKED_GONE);
+        } else if let Some(leaving) = self.registrations.departures.get_mut(id) {
             let new = Admission { conn: Some(conn), hello, comes_back: true };
             self.agent_conns.insert(conn, id.clone());
-            if let Some(old) = waiting.replace(new).and_then(|old| old.conn) {
+            if let Some(old) = leaving.came_back.replace(new).and_then(|old| old.conn) {
                 self.agent_conns.remove(&old);
                 turn.close(old);
             }
@@ -236,7 +263,9 @@ impl Master {
         for (framework, _, resources) in &brought.executors {
             *used.entry(framework.clone()).or_default() += resources;
         }
-        self.allocator.add_agent(id, total.clone(), &used, true);
+        let deactivation = self.deactivations.get(id).cloned();
+        let active = deactivation.is_none();
+        self.allocator.add_agent(id, total.clone(), &used, active);
         let (now, is_new) = (turn.now.wall, matches!(how, Return::New));
         let agent = Agent {
             id: id.clone(),
@@ -245,7 +274,7 @@ impl Master {
             capabilities: hello.capabilities.clone(),
             boot_id: hello.boot_id.clone(),
             conn: Some(conn),
-            active: true,
+            active,
             registered: now,
             reregistered: (!is_new).then_some(now),
             total,
@@ -256,6 +285,7 @@ impl Master {
             executors: BTreeMap::new(),
             killed_tasks: BTreeSet::new(),
             unreachable_at: None,
+            deactivation,
         };
         self.agents.insert(id.clone(), agent);
         self.welcome(turn, id, conn, hello);
@@ -268,6 +298,7 @@ impl Master {
             self.adopt(turn, conn, task, how);
         }
         self.end_unwanted(turn, conn, brought.completed, brought.doubled);
+        self.repeat_decision(turn, id, hello);
     }
 
     pub(crate) fn welcome(&mut self, turn: &mut Turn<'_>, id: &AgentId, conn: ConnId, hello: &Hello) {
@@ -286,18 +317,16 @@ impl Master {
         let Some(id) = self.agent_conns.remove(&conn) else { return };
         let waiting = [
             self.registrations.admissions.get_mut(&id),
-            self.registrations.departures.get_mut(&id).and_then(Option::as_mut),
+            self.registrations.departures.get_mut(&id).and_then(|leaving| leaving.came_back.as_mut()),
         ];
         for admission in waiting.into_iter().flatten().filter(|admission| admission.conn == Some(conn)) {
             admission.conn = None;
         }
         let Some(agent) = self.agents.get_mut(&id).filter(|agent| agent.conn == Some(conn)) else { return };
         agent.conn = None;
-        agent.active = false;
         let unreachable_at = turn.now.mono + self.config.agent_silence();
         agent.unreachable_at = Some(unreachable_at);
-        self.allocator.set_agent_active(&id, false);
-        self.rescind_offers_of_agent(turn, &id);
+        self.update_active(turn, &id);
         if silent {
             self.depart(turn, &id, Departure::Unreachable);
         } else {
@@ -321,87 +350,141 @@ impl Master {
     }
 
     /// Asks the registry to let an agent go.
-    fn depart(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: Departure) {
+    pub(crate) fn depart(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: Departure) {
         if self.registrations.departures.contains_key(id) {
             return;
         }
         let registered = self.agents.get(id).map(|agent| agent.info.clone());
         let info = registered.or_else(|| self.recovered_agents.get(id).map(|agent| agent.info.clone()));
         let Some(info) = info else { return };
-        if let Some(agent) = self.agents.get_mut(id) {
-            agent.active = false;
-            agent.unreachable_at = None;
-            let conn = agent.conn.take();
-            self.allocator.set_agent_active(id, false);
-            self.rescind_offers_of_agent(turn, id);
-            if let Some(conn) = conn {
-                self.agent_conns.remove(&conn);
-                turn.close(conn);
+        self.cut_off(turn, id);
+        let ops = match &departure {
+            Departure::Unreachable => {
+                let mut ops = vec![registry::put_agent(id, &info, Some(turn.now.wall))];
+                if let Some(forgotten) = self.forget_long_unreachable() {
+                    ops.extend(self.forget_agent(&forgotten));
+                }
+                ops
             }
+            Departure::Removed(_) | Departure::Gone(_) => self.forget_agent(id),
+        };
+        self.leave_durably(turn, id, ops, departure);
+    }
+
+    /// Asks the registry for `ops` and lets the agent go when they are durable.
+    pub(crate) fn leave_durably(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: &AgentId,
+        ops: Vec<RegistryOp>,
+        departure: Departure,
+    ) {
+        self.persist_then(turn, ops, Next::Depart(id.clone(), departure.clone()));
+        self.registrations.departures.insert(id.clone(), Leaving { departure, came_back: None });
+    }
+
+    /// Ends the connection to an agent that is registered.
+    fn cut_off(&mut self, turn: &mut Turn<'_>, id: &AgentId) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.unreachable_at = None;
+        let conn = agent.conn.take();
+        self.update_active(turn, id);
+        if let Some(conn) = conn {
+            self.agent_conns.remove(&conn);
+            turn.close(conn);
         }
-        let mut ops = vec![match &departure {
-            Departure::Unreachable => registry::put_agent(id, &info, Some(turn.now.wall)),
-            Departure::Removed(_) => registry::remove_agent(id),
-        }];
-        ops.extend(self.forget_long_unreachable(&departure).map(|id| registry::remove_agent(&id)));
-        self.persist_then(turn, ops, Next::Depart(id.clone(), departure));
-        self.registrations.departures.insert(id.clone(), None);
+    }
+
+    /// What takes an agent and what was decided about it out of the registry.
+    pub(crate) fn forget_agent(&self, id: &AgentId) -> Vec<RegistryOp> {
+        let mut ops = vec![registry::remove_agent(id)];
+        if self.deactivations.contains_key(id) {
+            ops.push(registry::remove_deactivation(id));
+        }
+        ops
     }
 
     /// Makes room for one more unreachable agent: the one that is for the longest time goes.
-    fn forget_long_unreachable(&mut self, departure: &Departure) -> Option<AgentId> {
-        let is_full = self.unreachable_agents.len() >= self.config.max_unreachable_agents;
-        if !is_full || matches!(departure, Departure::Removed(_)) {
+    fn forget_long_unreachable(&mut self) -> Option<AgentId> {
+        if self.unreachable_agents.len() < self.config.max_unreachable_agents {
             return None;
         }
-        let busy = &self.registrations.admissions;
-        let candidates = self.unreachable_agents.iter().filter(|(id, _)| !busy.contains_key(*id));
+        let candidates = self.unreachable_agents.iter().filter(|(id, _)| !self.registrations.is_busy(id));
         let (id, _) = candidates.min_by_key(|(_, agent)| agent.since)?;
         let id = id.clone();
         self.unreachable_agents.remove(&id);
         Some(id)
     }
 
-    pub(crate) fn departed(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: &Departure) {
-        let came_back = self.registrations.departures.remove(id).flatten();
-        let recovered = self.recovered_agents.remove(id);
-        let agent = self.agents.get(id);
-        let info =
-            agent.map(|agent| agent.info.clone()).or(recovered.as_ref().map(|agent| agent.info.clone()));
-        self.counters.count("slave_removals");
-        self.counters.count(match departure {
-            Departure::Unreachable => "slave_removals/reason_unhealthy",
-            Departure::Removed(_) => "slave_removals/reason_unregistered",
-        });
-        if recovered.is_some() {
-            self.counters.count("recovery_slave_removals");
+    pub(crate) fn departed(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: Departure) {
+        let came_back = self.registrations.departures.remove(id).and_then(|leaving| leaving.came_back);
+        let recovered = self.recovered_agents.remove(id).map(|agent| agent.info);
+        let registered = self.agents.get(id).map(|agent| agent.info.clone());
+        let (was_recovered, was_registered) = (recovered.is_some(), registered.is_some());
+        if was_registered {
+            self.end_agent(turn, id, &departure);
         }
-        if agent.is_some() {
-            self.end_agent(turn, id, departure);
+        match &departure {
+            Departure::Unreachable => {
+                if let Some(info) = registered.or(recovered) {
+                    let since = turn.now.wall;
+                    self.unreachable_agents.insert(id.clone(), UnreachableAgent { info, since });
+                }
+                self.count_removal("slave_removals/reason_unhealthy", was_recovered);
+            }
+            Departure::Removed(_) => {
+                self.deactivations.remove(id);
+                self.count_removal("slave_removals/reason_unregistered", was_recovered);
+            }
+            Departure::Gone(_) => {
+                self.deactivations.remove(id);
+                self.gone(turn, id);
+            }
         }
-        if let (Departure::Unreachable, Some(info)) = (departure, info) {
-            self.unreachable_agents.insert(id.clone(), UnreachableAgent { info, since: turn.now.wall });
-        }
-        let connected: Vec<_> = self.streams.values().cloned().collect();
-        for framework in connected {
-            self.send_event(turn, &framework, event::agent_failed(id));
+        // What was unreachable already has failed before.
+        if was_registered || was_recovered {
+            let connected: Vec<_> = self.streams.values().cloned().collect();
+            for framework in connected {
+                self.send_event(turn, &framework, event::agent_failed(id));
+            }
         }
         if let Some(Admission { conn: Some(conn), hello, .. }) = came_back {
             self.agent_conns.remove(&conn);
             self.reregister(turn, id, conn, hello);
+        }
+        if let Departure::Gone(Some(conn)) = departure {
+            turn.reply(conn, Reply::Ok);
+        }
+    }
+
+    fn count_removal(&mut self, reason: &'static str, was_recovered: bool) {
+        self.counters.count("slave_removals");
+        self.counters.count(reason);
+        if was_recovered {
+            self.counters.count("recovery_slave_removals");
         }
     }
 
     /// Takes a registered agent out, with all that is on it.
     fn end_agent(&mut self, turn: &mut Turn<'_>, id: &AgentId, departure: &Departure) {
         let agent = &self.agents[id];
-        let (state, text) = match departure {
-            Departure::Unreachable => (TaskState::TaskUnreachable, "health check timed out".to_owned()),
+        let (state, reason, text) = match departure {
+            Departure::Unreachable => {
+                (TaskState::TaskUnreachable, Reason::AgentRemoved, "health check timed out".to_owned())
+            }
             Departure::Removed(cause) => {
-                (TaskState::TaskLost, format!("Agent {} removed: {cause}", agent.info.hostname))
+                let text = format!("Agent {} removed: {cause}", agent.info.hostname);
+                (TaskState::TaskLost, Reason::AgentRemoved, text)
+            }
+            Departure::Gone(_) => {
+                (TaskState::TaskGoneByOperator, Reason::AgentRemovedByOperator, MARKED_GONE.to_owned())
             }
         };
-        let tasks: Vec<_> = agent.tasks.iter().cloned().collect();
+        if let (Departure::Gone(_), Some(conn)) = (departure, agent.conn) {
+            self.agent_conns.remove(&conn);
+            Self::shut_down(turn, conn, MARKED_GONE);
+        }
+        let tasks: Vec<_> = self.agents[id].tasks.iter().cloned().collect();
         for (framework, task) in tasks {
             let known = &self.frameworks[&framework];
             if ends_here(known.tasks[&task].state()) {
@@ -409,11 +492,12 @@ impl Master {
                 continue;
             }
             let is_aware = known.has_capability(capability::Type::PartitionAware);
-            let state = if is_aware { state } else { TaskState::TaskLost };
-            self.tell(turn, &framework, &task, state, task_status::Reason::AgentRemoved, &text);
+            let (state, reason) =
+                if is_aware { (state, reason) } else { (TaskState::TaskLost, Reason::AgentRemoved) };
+            self.tell(turn, &framework, &task, state, reason, &text);
             match departure {
                 Departure::Unreachable => self.set_task_aside(&framework, &task),
-                Departure::Removed(_) => self.complete_task(&framework, &task),
+                Departure::Removed(_) | Departure::Gone(_) => self.complete_task(&framework, &task),
             }
         }
         let executors = self.agents[id].executors.iter();

@@ -2,6 +2,8 @@ use base::{AgentId, Wall};
 use mesos_proto::v1;
 use prost::Message;
 
+use crate::draining::Deactivation;
+
 /// One write to the registry, the only durable state of a master: small records, one per agent, so that
 /// no write grows with the cluster (Mesos keeps one blob).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +34,21 @@ pub enum RecoverError {
 }
 
 const AGENTS: &str = "agents";
+const DEACTIVATIONS: &str = "deactivations";
+const GONE: &str = "gone";
 
 /// The kinds of records: the first segments of their keys. Who stores the registry lists them all.
-pub const KINDS: [&str; 1] = [AGENTS];
+pub const KINDS: [&str; 3] = [AGENTS, DEACTIVATIONS, GONE];
 
 /// One record, read back.
 #[derive(Debug)]
 pub(crate) enum Kept {
     /// An agent that is admitted, or was and is unreachable.
     Agent(AgentId, Box<AgentRecord>),
+    /// What operators decided about an agent that is not to be offered.
+    Deactivation(AgentId, Deactivation),
+    /// An agent that never comes back, and since when.
+    Gone(AgentId, Wall),
 }
 
 /// What the registry knows of an agent. Written as protobuf: fields are only ever added.
@@ -51,6 +59,44 @@ pub(crate) struct AgentRecord {
     /// Unix nanoseconds of when the agent became unreachable; none while it is admitted.
     #[prost(uint64, optional, tag = "2")]
     pub(crate) unreachable_since: Option<u64>,
+}
+
+/// A [`Deactivation`] as it is written: fields are only ever added.
+#[derive(Clone, PartialEq, Message)]
+struct DeactivationRecord {
+    #[prost(message, optional, tag = "1")]
+    drain: Option<v1::DrainInfo>,
+    /// Unix nanoseconds.
+    #[prost(uint64, optional, tag = "2")]
+    drain_started: Option<u64>,
+}
+
+/// Fields are only ever added.
+#[derive(Clone, PartialEq, Message)]
+struct GoneRecord {
+    /// Unix nanoseconds.
+    #[prost(uint64, tag = "1")]
+    since: u64,
+}
+
+pub(crate) fn put_deactivation(id: &AgentId, deactivation: &Deactivation) -> RegistryOp {
+    let record = DeactivationRecord {
+        drain: deactivation.drain,
+        drain_started: deactivation.drain_started.map(|started| started.0),
+    };
+    put(DEACTIVATIONS, id.as_str(), &record)
+}
+
+pub(crate) fn remove_deactivation(id: &AgentId) -> RegistryOp {
+    remove(DEACTIVATIONS, id.as_str())
+}
+
+pub(crate) fn put_gone(id: &AgentId, since: Wall) -> RegistryOp {
+    put(GONE, id.as_str(), &GoneRecord { since: since.0 })
+}
+
+pub(crate) fn remove_gone(id: &AgentId) -> RegistryOp {
+    remove(GONE, id.as_str())
 }
 
 pub(crate) fn put_agent(id: &AgentId, info: &v1::AgentInfo, unreachable_since: Option<Wall>) -> RegistryOp {
@@ -105,6 +151,15 @@ pub(crate) fn decode(key: &str, value: &[u8]) -> Result<Kept, RecoverError> {
     let bad = |source| RecoverError::Decode { key: key.to_owned(), source };
     match kind {
         AGENTS => Ok(Kept::Agent(AgentId::new(name), Box::new(AgentRecord::decode(value).map_err(bad)?))),
+        DEACTIVATIONS => {
+            let record = DeactivationRecord::decode(value).map_err(bad)?;
+            let drain_started = record.drain_started.map(Wall);
+            Ok(Kept::Deactivation(AgentId::new(name), Deactivation { drain: record.drain, drain_started }))
+        }
+        GONE => {
+            let record = GoneRecord::decode(value).map_err(bad)?;
+            Ok(Kept::Gone(AgentId::new(name), Wall(record.since)))
+        }
         _ => Err(unknown()),
     }
 }

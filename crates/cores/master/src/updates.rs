@@ -1,8 +1,6 @@
 //! What becomes of tasks: status updates, their ends, the history. Mesos: `Master::statusUpdate`,
 //! `Master::updateTask`, `Master::removeTask`.
 
-use std::sync::Arc;
-
 use agent_link::{Body, ShutdownFramework, Update};
 use base::{AgentId, ExecutorId, FrameworkId, TaskId};
 use mesos_proto::v1::{TaskState, TaskStatus, task_status};
@@ -140,6 +138,9 @@ impl Master {
             let key = (framework_id.clone(), task_id.clone());
             agent.tasks.remove(&key);
             agent.killed_tasks.remove(&key);
+            if agent.tasks.is_empty() && agent.deactivation.is_some() {
+                self.emptied.insert(agent.id.clone());
+            }
         }
         Some(task)
     }
@@ -149,10 +150,7 @@ impl Master {
         let Some(task) = self.take_task(framework_id, task_id) else { return };
         let limit = self.config.max_completed_tasks_per_framework;
         if let Some(framework) = self.frameworks.get_mut(framework_id) {
-            framework.completed_tasks.push_back(Arc::new(task));
-            while framework.completed_tasks.len() > limit {
-                framework.completed_tasks.pop_front();
-            }
+            framework.complete(task, limit);
         }
     }
 

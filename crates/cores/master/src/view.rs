@@ -1,5 +1,6 @@
 //! What operators see of the state, as messages of the v1 operator API.
 
+use base::Wall;
 use mesos_proto::v1::master::response::{get_agents, get_frameworks};
 use mesos_proto::v1::{AgentInfo, agent_info};
 use resources::{Resources, WireForm};
@@ -15,7 +16,7 @@ impl Agent {
         get_agents::Agent {
             agent_info: AgentInfo::clone(&self.info),
             active: self.active,
-            deactivated: Some(false),
+            deactivated: Some(self.deactivation.is_some()),
             version: self.version.clone(),
             pid: Some(self.pid()),
             registered_time: Some(time(self.registered)),
@@ -25,8 +26,13 @@ impl Agent {
             offered_resources: self.offered.to_wire(WireForm::Endpoint),
             capabilities: self.capabilities.iter().filter_map(|name| capability(name)).collect(),
             resource_providers: Vec::new(),
-            drain_info: None,
-            estimated_drain_start_time: None,
+            drain_info: self.deactivation.as_ref().and_then(|known| known.drain),
+            // As in Mesos, without the fraction of the second.
+            estimated_drain_start_time: self
+                .deactivation
+                .as_ref()
+                .and_then(|known| known.drain_started)
+                .map(|started| time(Wall(started.0 - started.0 % 1_000_000_000))),
         }
     }
 

@@ -156,8 +156,15 @@ async fn of_message(api: &Arc<Api>, call: Call) -> Result<Answer, Response> {
             response::Type::GetLoggingLevel
         }
         call::Type::GetAgent => {
-            let info = api.mailbox.read(Agent::info_with_id).await.map_err(|_| not_recovered())?;
-            answer.get_agent = Some(response::GetAgent { agent_info: Some(info), ..Default::default() });
+            let read = api.mailbox.read(|agent| response::GetAgent {
+                agent_info: Some(agent.info_with_id()),
+                drain_config: agent.draining(),
+                // As in Mesos, without the fraction of the second.
+                estimated_drain_start_time: agent.drain_started().map(|started| v1::TimeInfo {
+                    nanoseconds: (started.0 - started.0 % 1_000_000_000) as i64,
+                }),
+            });
+            answer.get_agent = Some(read.await.map_err(|_| not_recovered())?);
             response::Type::GetAgent
         }
         call::Type::GetOperations => {

@@ -183,7 +183,7 @@ fn hello(boot_id: &str, knowledge: Knowledge) -> Hello {
         executors: executors.collect(),
         tasks: knowledge.tasks,
         operations: Vec::new(),
-        draining: None,
+        draining: knowledge.draining,
     }
 }
 
@@ -223,6 +223,8 @@ fn input_of(body: Body) -> Option<Input> {
         Body::ShutdownFramework(shutdown) => {
             Input::ShutdownFramework { framework_id: framework_id(shutdown.framework_id)? }
         }
+        Body::Drain(drain) => Input::Drain { config: drain.config? },
+        Body::Undrain(_) => Input::Undrain,
         Body::UpdateFramework(update) => Input::UpdateFramework { framework: Box::new(update.framework?) },
         _ => return None,
     })

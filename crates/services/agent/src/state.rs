@@ -68,6 +68,12 @@ impl Header {
             .field("pid", &*self.pid)
             .field("hostname", &*info.hostname)
             .array("capabilities", |list| CAPABILITIES.iter().for_each(|name| list.element(*name)));
+        if let Some(config) = agent.draining() {
+            o.raw("drain_config", |out| write_json(&config, out));
+        }
+        if let Some(started) = agent.drain_started() {
+            o.field("estimated_drain_start_time_seconds", (started.0 / 1_000_000_000) as i64);
+        }
         write_totals(o, &resources_of(&info.resources));
         write_allocated(o, &allocated(agent));
         o.array("resource_providers", |_| {}).object("attributes", |o| write_attributes(o, &info.attributes));

@@ -1,6 +1,7 @@
 //! The agent among a simulated master, disk, containers and executors.
 
 mod behaviour;
+mod draining;
 mod preparation;
 mod simulation;
 mod world;

@@ -2,7 +2,7 @@
 //! the agent crashes between any two effects.
 
 use base::{FrameworkId, TaskId};
-use mesos_proto::v1::TaskState;
+use mesos_proto::v1::{DrainConfig, TaskState};
 
 use super::world::{FRAMEWORK, World, framework, task};
 use crate::{Input, is_terminal};
@@ -17,7 +17,9 @@ fn simulate(seed: u64, crash_in: Option<u64>) -> World {
         if world.linked && launched < TASKS && step % 20 == 0 {
             let id = format!("t{launched}");
             let input = Input::RunTask { framework: Box::new(framework()), task: Box::new(task(&id)) };
-            if world.tell(input) {
+            // What comes while the agent drains is refused, which is no promise that survives a crash.
+            let drains = world.agent.draining().is_some();
+            if world.tell(input) && !drains {
                 world.accepted.insert(TaskId::new(&id));
             }
             launched += 1;
@@ -29,6 +31,11 @@ fn simulate(seed: u64, crash_in: Option<u64>) -> World {
                 let framework_id = FrameworkId::new(FRAMEWORK);
                 world.tell(Input::KillTask { framework_id, task_id, kill_policy: None });
             }
+        }
+        if world.linked && world.rng.below(150) == 0 {
+            let config = DrainConfig::default();
+            let over = world.rng.below(3) == 0;
+            world.tell(if over { Input::Undrain } else { Input::Drain { config } });
         }
         if crash_in.is_none() && world.crash_in.is_none() && world.rng.below(60) == 0 {
             world.crash_in = Some(world.rng.below(12));

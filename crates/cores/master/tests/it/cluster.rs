@@ -146,6 +146,25 @@ impl Cluster {
         self.replies.remove(&conn).expect("every call is answered")
     }
 
+    /// An operator's call: its connection, where the answer may come later.
+    pub(crate) fn ask(&mut self, json: &str) -> ConnId {
+        let conn = self.conn();
+        let call = Box::new(from_json::<master::Call>(json.as_bytes()).unwrap());
+        self.input(Input::OperatorCall { conn, call, principal: None });
+        conn
+    }
+
+    /// What a call was answered with, if it was.
+    pub(crate) fn answer(&mut self, conn: ConnId) -> Option<Reply> {
+        self.replies.remove(&conn)
+    }
+
+    /// An operator's call and its answer.
+    pub(crate) fn operate(&mut self, json: &str) -> Reply {
+        let conn = self.ask(json);
+        self.answer(conn).expect("every call is answered")
+    }
+
     /// A SUBSCRIBE call; its stream has the number of the connection as its id.
     pub(crate) fn try_subscribe(&mut self, info: &str) -> ConnId {
         let conn = self.conn();
@@ -187,6 +206,7 @@ impl Cluster {
             min_version: agent_link::MIN_VERSION,
             max_version: agent_link::MAX_VERSION,
             boot_id: "boot".to_owned(),
+            capabilities: vec!["AGENT_DRAINING".to_owned()],
             version: "1.11.0".to_owned(),
             agent: Some(v1::AgentInfo { resources: total.clone(), ..info }),
             total,

@@ -5,4 +5,5 @@ mod agents;
 mod cluster;
 mod frameworks;
 mod launch;
+mod operators;
 mod simulation;

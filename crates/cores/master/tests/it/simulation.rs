@@ -47,6 +47,10 @@ struct World {
     next_task: u32,
     masters: u32,
     uuid: u8,
+    /// Agents that may be gone.
+    gone: BTreeSet<String>,
+    /// What operators asked for and have no answer to.
+    asked: Vec<(ConnId, &'static str, String)>,
 }
 
 impl World {
@@ -80,6 +84,8 @@ impl World {
             next_task: 0,
             masters: 0,
             uuid: 0,
+            gone: BTreeSet::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -103,7 +109,8 @@ impl World {
             58..60 => self.drop_framework(framework),
             60..76 => self.deliver_to_framework(framework),
             76..84 => self.use_offer(framework),
-            84..86 => self.kill(framework),
+            84 => self.kill(framework),
+            85 => self.operate(agent),
             86..88 => self.suppress(framework),
             88..94 => self.cluster.persist(),
             94..99 => {
@@ -116,6 +123,7 @@ impl World {
             _ => {}
         }
         self.notice_closed();
+        self.hear_answers();
     }
 
     fn notice_closed(&mut self) {
@@ -209,6 +217,21 @@ impl World {
                 agent.tasks.retain(|(framework, _), _| *framework != id);
             }
             Body::UpdateFramework(_) => {}
+            Body::Drain(_) => {
+                let keys: Vec<_> = agent.tasks.keys().cloned().collect();
+                for (n, key) in keys.iter().enumerate() {
+                    agent.end(key, uuid.wrapping_add(n as u8), TaskState::TaskKilled);
+                }
+                self.uuid = uuid.wrapping_add(keys.len() as u8);
+            }
+            Body::Undrain(_) => {}
+            // As the real one: it ends all it has and comes back as a new agent.
+            Body::Shutdown(_) => {
+                let id = agent.id.take();
+                assert!(id.is_none_or(|id| self.gone.contains(&id)), "only what is gone is shut down");
+                agent.tasks.clear();
+                agent.frameworks.clear();
+            }
             other => panic!("agents get no {other:?}"),
         }
     }
@@ -349,6 +372,42 @@ impl World {
         assert_eq!(self.cluster.framework_call(&framework, &rest), Reply::Accepted);
     }
 
+    /// An operator does something to an agent, or to one that is long away, and may never hear of it.
+    fn operate(&mut self, n: usize) {
+        let Some(id) = self.agents[n].id.clone() else { return };
+        let kind = match self.rng.below(10) {
+            0 => "MARK_AGENT_GONE",
+            1..4 => "DEACTIVATE_AGENT",
+            4..7 => "REACTIVATE_AGENT",
+            _ => "DRAIN_AGENT",
+        };
+        let gone = if kind == "DRAIN_AGENT" && self.chance(10) { r#","mark_gone":true"# } else { "" };
+        let call = format!(
+            r#"{{"type":"{kind}","{}":{{"agent_id":{{"value":"{id}"}}{gone}}}}}"#,
+            kind.to_lowercase()
+        );
+        let conn = self.cluster.ask(&call);
+        if kind == "MARK_AGENT_GONE" || !gone.is_empty() {
+            self.gone.insert(id.clone());
+        }
+        self.asked.push((conn, kind, id));
+    }
+
+    /// What was answered holds: what is gone stays gone, and what was decided survives the master.
+    fn hear_answers(&mut self) {
+        for (conn, kind, id) in std::mem::take(&mut self.asked) {
+            match self.cluster.answer(conn) {
+                None => self.asked.push((conn, kind, id)),
+                Some(Reply::Ok) if kind == "MARK_AGENT_GONE" => {
+                    assert!(self.cluster.registry.contains_key(&format!("gone/{id}")));
+                }
+                Some(Reply::Ok | Reply::BadRequest(_) | Reply::Unavailable(_)) => {}
+                Some(Reply::NotFound(_) | Reply::Conflict(_)) => {}
+                Some(other) => panic!("{kind} of {id}: {other:?}"),
+            }
+        }
+    }
+
     fn kill(&mut self, n: usize) {
         let Some(framework) = self.caller(n) else { return };
         let tasks: Vec<_> = self.frameworks[n].tasks.keys().cloned().collect();
@@ -383,6 +442,8 @@ impl World {
             framework.conn = None;
         }
         self.masters += 1;
+        // Nobody will answer any more.
+        self.asked.clear();
         let mut config = config();
         config.info.id = format!("m{}", self.masters);
         let mut next = Cluster::recover(config, std::mem::take(&mut self.cluster.registry));
@@ -415,6 +476,16 @@ impl World {
                     self.deliver_to_framework(n);
                 }
                 self.notice_closed();
+            }
+            // Whatever operators did, all agents are put back to use.
+            for n in 0..self.agents.len() {
+                if let Some(id) = &self.agents[n].id {
+                    let call = format!(
+                        r#"{{"type":"REACTIVATE_AGENT","reactivate_agent":{{"agent_id":{{"value":"{id}"}}}}}}"#
+                    );
+                    self.cluster.ask(&call);
+                    self.cluster.persist();
+                }
             }
             // Frameworks and agents of the past go after at most ten minutes.
             self.cluster.wait(Duration::from_secs(if round < 20 { 60 } else { 2 }));

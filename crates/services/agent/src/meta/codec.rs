@@ -2,7 +2,9 @@
 //! checksum and a protobuf message. Fields are only ever added to the messages.
 
 use agent_core::{LogEntry, Process};
-use mesos_proto::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus};
+use mesos_proto::v1::{
+    AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus,
+};
 use prost::Message;
 
 /// Before each piece: so that a log can be added to, every piece is whole in itself.
@@ -75,6 +77,14 @@ pub(super) fn agent(info: &AgentInfo, boot_id: &str) -> Vec<u8> {
 pub(super) fn read_agent(bytes: &[u8]) -> Option<(AgentInfo, String)> {
     let record: AgentRecord = whole(bytes)?;
     Some((record.info?, record.boot_id))
+}
+
+pub(super) fn drain_config(config: &DrainConfig) -> Vec<u8> {
+    piece(config)
+}
+
+pub(super) fn read_drain_config(bytes: &[u8]) -> Option<DrainConfig> {
+    whole(bytes)
 }
 
 pub(super) fn framework(info: &FrameworkInfo) -> Vec<u8> {

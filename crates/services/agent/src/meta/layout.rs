@@ -23,6 +23,10 @@ impl Layout {
         self.slaves.join(agent_id.as_str())
     }
 
+    pub(crate) fn drain_config(&self, agent_id: &AgentId) -> PathBuf {
+        self.agent(agent_id).join("drain.config")
+    }
+
     pub(crate) fn framework(&self, agent_id: &AgentId, framework_id: &str) -> PathBuf {
         self.agent(agent_id).join("frameworks").join(framework_id)
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! slaves/latest -> <agent id>
 //! slaves/<agent id>/slave.info
+//! slaves/<agent id>/drain.config
 //! slaves/<agent id>/frameworks/<framework id>/framework.info
 //! .../executors/<executor id>/runs/<container id>/executor.info
 //! .../runs/<container id>/forked.pid
@@ -12,8 +13,8 @@
 //! ```
 //!
 //! A file is replaced as a whole (written beside it, then renamed), the log of a task is only added to.
-//! What the kernel has taken survives the death of the agent. Only `slave.info` is also made to survive
-//! the machine's: everything else describes processes, and those do not. A file that the machine's death
+//! What the kernel has taken survives the death of the agent. `slave.info` and
+//! `drain.config` are also made to survive the machine's: everything else describes processes, and those do not. A file that the machine's death
 //! tore is known by its checksum and read as missing.
 
 mod codec;
@@ -76,6 +77,13 @@ impl Meta {
         let task_dir = |run: &Run, task: &base::TaskId| run_dir(run).join("tasks").join(task.as_str());
         match record {
             Record::Agent { .. } => Ok(()),
+            Record::Drain(config) => {
+                let path = self.layout.drain_config(&agent_id);
+                match config {
+                    Some(config) => replace(&path, &codec::drain_config(config), Durability::Machine),
+                    None => remove(&path),
+                }
+            }
             Record::Framework { info } => {
                 let id = info.id.as_ref().map_or("", |id| id.value.as_str());
                 let path = self.layout.framework(&agent_id, id).join("framework.info");
@@ -109,13 +117,7 @@ impl Meta {
 
     /// Forgets who this agent is: it will register as a new one.
     pub(crate) fn forget_agent(&mut self) -> Result<(), MetaError> {
-        let path = self.layout.latest();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(MetaError::new("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.layout.latest())
     }
 
     fn set_latest(&self, agent_id: &AgentId) -> Result<(), MetaError> {
@@ -151,6 +153,14 @@ fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Meta
         sync_dir(path.parent().unwrap_or(path))?;
     }
     Ok(())
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), MetaError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(MetaError::new("remove", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Opens a file for writing; its directories are made only if they are missing, which is the rare case.

@@ -39,7 +39,13 @@ pub(crate) fn read(dir: &Path, history: usize) -> Result<Recovered, MetaError> {
         return Ok(recovered);
     };
     recovered.agent_id = Some(agent_id.clone());
+    let drain_config = read_file(&layout.drain_config(&agent_id))?;
+    let drain_config = drain_config.as_deref().map(codec::read_drain_config);
+    recovered.errors += u64::from(drain_config == Some(None));
     recovered.records.push(Record::Agent { agent_id, info: Box::new(info), boot_id });
+    if let Some(config) = drain_config.flatten() {
+        recovered.records.push(Record::Drain(Some(config)));
+    }
     for (name, framework_dir) in entries(&agent_dir.join("frameworks"))? {
         read_framework(&name, &framework_dir, history, &mut recovered)?;
     }

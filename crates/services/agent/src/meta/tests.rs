@@ -62,7 +62,9 @@ fn update(uuid: u8) -> LogEntry {
 #[test]
 fn what_is_written_is_read() {
     let dir = Dir::new("round");
-    let mut records = vec![agent()];
+    let period = v1::DurationInfo { nanoseconds: 5 };
+    let config = v1::DrainConfig { max_grace_period: Some(period), mark_gone: Some(true) };
+    let mut records = vec![agent(), Record::Drain(Some(config))];
     records.extend(started("c"));
     let mut meta = Meta::new(&dir.0, None);
     records.iter().for_each(|record| meta.write(record).unwrap());
@@ -70,6 +72,9 @@ fn what_is_written_is_read() {
     assert_eq!(recovered.agent_id, Some("S0".into()));
     assert_eq!(recovered.records, records);
     assert!(recovered.completed.is_empty());
+    meta.write(&Record::Drain(None)).unwrap();
+    records.remove(1);
+    assert_eq!(read(&dir.0, 10).unwrap().records, records);
     meta.forget_agent().unwrap();
     assert!(read(&dir.0, 10).unwrap().records.is_empty());
 }

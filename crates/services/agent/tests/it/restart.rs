@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agent_link::{Body, Shutdown};
-use mesos_proto::v1::TaskState;
+use agent_link::{Body, Drain, Shutdown};
+use mesos_proto::v1::task_status::Reason;
+use mesos_proto::v1::{DrainConfig, DurationInfo, TaskState};
 
 use crate::master::{Master, Session, task};
 use crate::node::{Dir, Node, config, eventually};
@@ -208,5 +209,38 @@ async fn an_agent_that_is_sent_away_comes_back_as_another() {
     let session = master.session().await;
     assert_eq!(session.hello.agent.as_ref().unwrap().id, None);
     assert!(session.hello.tasks.is_empty());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn mm38_an_agent_drains_over_its_own_restart() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let config = config(&dir, &master);
+    let node = Node::start(config.clone()).await;
+    let mut session = master.session().await;
+    session.run(task("t", "trap '' TERM; while true; do sleep 0.1; done"));
+    session.until("t", TaskState::TaskRunning).await;
+    let max_grace_period = Some(DurationInfo { nanoseconds: 1_000_000 });
+    let config_of_drain = DrainConfig { max_grace_period, mark_gone: Some(false) };
+    session.send(Body::Drain(Drain { config: Some(config_of_drain) }));
+    // The task does not end of itself, and is not given its own three seconds.
+    let killed = session.update("t").await;
+    assert_eq!((killed.state(), killed.reason()), (TaskState::TaskKilled, Reason::AgentDraining));
+    let shown = node.json("/state").await;
+    assert_eq!(shown["drain_config"]["max_grace_period"]["nanoseconds"], 1_000_000);
+    assert!(shown["estimated_drain_start_time_seconds"].is_u64(), "{shown}");
+    node.abort().await;
+    drop(session);
+
+    let node = Node::start(config).await;
+    let mut session = master.session().await;
+    assert_eq!(session.hello.draining, Some(config_of_drain));
+    session.run(task("late", "true"));
+    let late = session.until("late", TaskState::TaskLost).await;
+    assert_eq!(late.message(), "Task was received while agent was already draining");
+    session.until("t", TaskState::TaskKilled).await;
+    eventually("the draining is over", async || node.json("/state").await["drain_config"].is_null()).await;
+    session.run(task("next", "true"));
+    session.until("next", TaskState::TaskFinished).await;
     node.stop().await;
 }

@@ -6,6 +6,7 @@ use api_mesos::messages::{
 };
 use base::{AgentId, FrameworkId};
 use master_core::{Agent, Executor, Framework, Master, Task};
+use mesos_proto::json::write_json;
 use mesos_proto::v1::framework_info::capability::Type as Capability;
 use resources::{Resource, Resources};
 
@@ -160,9 +161,16 @@ pub(super) fn write_agent(o: &mut Object<'_>, agent: &Agent) {
         .object("reserved_resources", |o| write_reserved(o, &agent.total))
         .object("unreserved_resources", |o| write_resources(o, &agent.total.unreserved()))
         .field("active", agent.active)
-        .field("deactivated", false)
+        .field("deactivated", agent.deactivation.is_some())
         .field("version", &*agent.version)
         .array("capabilities", |list| agent.capabilities.iter().for_each(|name| list.element(&**name)));
+    let Some(known) = &agent.deactivation else { return };
+    if let Some(drain) = &known.drain {
+        o.raw("drain_info", |out| write_json(drain, out));
+    }
+    if let Some(started) = known.drain_started {
+        o.field("estimated_drain_start_time_seconds", started.as_secs_f64());
+    }
 }
 
 /// The resources once more as messages, so that operators can copy them into calls.

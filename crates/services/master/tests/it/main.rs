@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agent;
+mod agent_life;
 mod agents;
 mod documents;
 mod fixture;
