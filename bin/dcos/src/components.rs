@@ -175,6 +175,27 @@ pub(crate) struct MesosMasterArguments {
     /// The file with the cluster's token, which requests must then show
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// A file with principals and their secrets: JSON as in Mesos, or a line "principal secret" each
+    #[arg(long, value_name = "file", value_parser = path)]
+    credentials: Option<PathBuf>,
+    /// Whether who reads documents has to show credentials [default: false]
+    #[arg(long = "authenticate_http_readonly", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    authenticate_http_readonly: Option<bool>,
+    /// Whether who uses the operator API has to show credentials [default: false]
+    #[arg(long = "authenticate_http_readwrite", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    authenticate_http_readwrite: Option<bool>,
+    /// Whether frameworks have to show credentials [default: false]
+    #[arg(long = "authenticate_http_frameworks", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    authenticate_http_frameworks: Option<bool>,
+    /// Whether agents have to show credentials [default: false]
+    #[arg(long = "authenticate_agents", alias = "authenticate_slaves", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    authenticate_agents: Option<bool>,
+    /// How clients show credentials
+    #[arg(long = "http_authenticators", default_value = "basic", value_parser = ["basic"])]
+    _http_authenticators: String,
+    /// How frameworks show credentials
+    #[arg(long = "http_framework_authenticators", default_value = "basic", value_parser = ["basic"])]
+    _http_framework_authenticators: String,
 }
 
 /// Puts what was said in the place of what is usual.
@@ -195,6 +216,11 @@ impl MesosMasterArguments {
         config.cluster = self.cluster;
         config.offer_timeout = self.offer_timeout;
         config.auth = auth(self.token_file.as_deref())?;
+        config.credentials = self.credentials;
+        set(&mut config.authenticate.http_readonly, self.authenticate_http_readonly);
+        set(&mut config.authenticate.http_readwrite, self.authenticate_http_readwrite);
+        set(&mut config.authenticate.http_frameworks, self.authenticate_http_frameworks);
+        set(&mut config.authenticate.agents, self.authenticate_agents);
         set(&mut config.port, self.port);
         set(&mut config.agent_ping_timeout, self.agent_ping_timeout);
         set(&mut config.max_agent_ping_timeouts, self.max_agent_ping_timeouts);
@@ -281,6 +307,19 @@ pub(crate) struct MesosAgentArguments {
     /// The file with the cluster's token, if the master demands one
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// A file with the principal and secret that the master is shown: JSON as in Mesos, or "principal secret"
+    #[arg(long, value_name = "file", value_parser = path)]
+    credential: Option<PathBuf>,
+    /// A file with the principals of clients and their secrets: JSON as in Mesos, or a line "principal secret"
+    /// each
+    #[arg(long = "http_credentials", value_name = "file", value_parser = path)]
+    http_credentials: Option<PathBuf>,
+    /// Whether who reads documents has to show credentials [default: false]
+    #[arg(long = "authenticate_http_readonly", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    authenticate_http_readonly: Option<bool>,
+    /// Whether who uses the operator API has to show credentials [default: false]
+    #[arg(long = "authenticate_http_readwrite", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    authenticate_http_readwrite: Option<bool>,
 }
 
 impl MesosAgentArguments {
@@ -310,6 +349,10 @@ impl MesosAgentArguments {
         config.recovery_timeout = self.recovery_timeout.unwrap_or(parts::RECOVERY_TIMEOUT);
         config.log = self.external_log_file;
         config.auth = auth(self.token_file.as_deref())?;
+        config.credential = self.credential;
+        config.http_credentials = self.http_credentials;
+        set(&mut config.authenticate_http_readonly, self.authenticate_http_readonly);
+        set(&mut config.authenticate_http_readwrite, self.authenticate_http_readwrite);
         set(&mut config.port, self.port);
         set(&mut config.image_quota, self.image_quota);
         set(&mut config.fetcher_cache_size, self.fetcher_cache_size);
@@ -352,6 +395,9 @@ pub(crate) struct MarathonArguments {
     /// The principal of the framework [default: dcos_marathon]
     #[arg(long = "mesos_authentication_principal")]
     mesos_authentication_principal: Option<String>,
+    /// The file with that principal's secret, if the master demands it
+    #[arg(long = "mesos_authentication_secret_file", value_name = "file", value_parser = path)]
+    mesos_authentication_secret_file: Option<PathBuf>,
     /// Roles whose resources an app may use that says nothing, separated by commas [default: *]
     #[arg(long = "default_accepted_resource_roles", value_delimiter = ',')]
     default_accepted_resource_roles: Option<Vec<String>>,
@@ -404,6 +450,7 @@ impl MarathonArguments {
         let mut config = parts::marathon_config(ip, self.master.unwrap_or_else(here), &self.dir, &auth);
         set(&mut config.port, self.http_port);
         set(&mut config.missed_heartbeats, self.mesos_heartbeat_failure_threshold);
+        config.secret_file = self.mesos_authentication_secret_file;
         let core = &mut config.core;
         set(&mut core.hostname, self.hostname);
         set(&mut core.framework_name, self.framework_name);

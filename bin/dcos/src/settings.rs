@@ -38,10 +38,7 @@ const SOURCES: &[Source] = &[
             ("allocator", &["HierarchicalDRF", "hierarchical"]),
             ("role_sorter", &["drf"]),
             ("framework_sorter", &["drf"]),
-            ("authenticate_agents", &["false"]),
-            ("authenticate_slaves", &["false"]),
             ("authenticate_frameworks", &["false"]),
-            ("authenticate_http_frameworks", &["false"]),
         ],
     },
     Source {

@@ -319,13 +319,16 @@ impl Handler for Authorized {
         if allowed {
             return self.handler.handle(request, peer);
         }
-        let mut response = crate::respond::text(
-            StatusCode::UNAUTHORIZED,
-            "Expecting 'Authorization: token=<the cluster\'s token>'",
-        );
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("oauthjwt"));
-        Box::pin(std::future::ready(response))
+        Box::pin(std::future::ready(token_expected()))
     }
+}
+
+/// The 401 to a request that should have shown the cluster's token.
+pub fn token_expected() -> Response {
+    let reason = "Expecting 'Authorization: token=<the cluster\'s token>'";
+    let mut response = crate::respond::text(StatusCode::UNAUTHORIZED, reason);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("oauthjwt"));
+    response
 }
 
 struct Guarded {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, HeaderValue};
+use http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 
 use crate::{Bytes, ReadBodyError, Request, Response, respond};
@@ -21,6 +21,15 @@ pub fn bad_request(reason: impl Into<String>) -> Response {
 /// 404 as for every path that means nothing.
 pub fn not_found() -> Response {
     refusal(StatusCode::NOT_FOUND, "404 Not Found.")
+}
+
+/// 401 to who does not prove to be somebody in `realm`. `scheme` is `Basic` or `Bearer`.
+pub fn unauthorized(scheme: &str, realm: &str) -> Response {
+    let mut response = refusal(StatusCode::UNAUTHORIZED, "401 Unauthorized.");
+    let challenge = HeaderValue::from_str(&format!("{scheme} realm=\"{realm}\""));
+    let challenge = challenge.expect("realms are constants of plain letters");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
 }
 
 /// 405 of an endpoint that only takes POST.
@@ -81,6 +90,8 @@ mod tests {
         check(not_found(), (404, text, "404 Not Found.")).await;
         let reason = "405 Method Not Allowed. Expecting one of { 'POST' }, but received 'GET'.";
         assert_eq!(only_post(&Method::GET).headers()["allow"], "POST");
+        assert_eq!(unauthorized("Basic", "r").headers()["www-authenticate"], "Basic realm=\"r\"");
+        check(unauthorized("Basic", "r"), (401, text, "401 Unauthorized.")).await;
         check(only_post(&Method::GET), (405, text, reason)).await;
         check(document("{}", None), (200, "application/json", "{}")).await;
         check(document("{}", Some("call")), (200, "text/javascript", "call({})")).await;

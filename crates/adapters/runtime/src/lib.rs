@@ -10,6 +10,7 @@
 mod clock;
 mod ctx;
 mod notify;
+mod secret;
 mod supervisor;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub use clock::{Clock, entropy};
 pub use ctx::{Ctx, Readiness, Shutdown, Stop};
 pub use notify::tell_ready;
+pub use secret::read_secret;
 pub use supervisor::{Backoff, BoxError, Component, State, StateChange, Supervisor};
 
 /// The signals that ask the process to end: SIGINT and SIGTERM. From [`Termination::listen`] on they

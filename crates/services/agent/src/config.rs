@@ -91,6 +91,15 @@ pub struct Config {
     pub home_domains: Vec<String>,
     /// The cluster's token, which the master is shown and operators must show.
     pub auth: Auth,
+    /// The file with the principal and secret that the master is shown if there is no token.
+    /// Mesos: `--credential`.
+    pub credential: Option<PathBuf>,
+    /// The file with the principals of clients and their secrets. Mesos: `--http_credentials`.
+    pub http_credentials: Option<PathBuf>,
+    /// Whether who reads documents has to show credentials. Mesos: `--authenticate_http_readonly`.
+    pub authenticate_http_readonly: bool,
+    /// Whether who uses the operator API has to show credentials. Mesos: `--authenticate_http_readwrite`.
+    pub authenticate_http_readwrite: bool,
 }
 
 impl Config {
@@ -135,6 +144,10 @@ impl Config {
             log: None,
             home_domains: Vec::new(),
             auth: Auth::default(),
+            credential: None,
+            http_credentials: None,
+            authenticate_http_readonly: false,
+            authenticate_http_readwrite: false,
         }
     }
 

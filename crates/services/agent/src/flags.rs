@@ -10,9 +10,12 @@ impl Config {
         let (ip, port) = address.rsplit_once(':').unwrap_or((address, ""));
         let mut flags = vec![
             ("authenticate_http_executors", "false".to_owned()),
-            ("authenticate_http_readonly", "false".to_owned()),
-            ("authenticate_http_readwrite", "false".to_owned()),
+            ("authenticate_http_readonly", self.authenticate_http_readonly.to_string()),
+            ("authenticate_http_readwrite", self.authenticate_http_readwrite.to_string()),
         ];
+        for (name, path) in [("credential", &self.credential), ("http_credentials", &self.http_credentials)] {
+            flags.extend(path.iter().map(|path| (name, path.display().to_string())));
+        }
         if let Some(attributes) = &self.attributes {
             flags.push(("attributes", attributes.clone()));
         }

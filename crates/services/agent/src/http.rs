@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use api_mesos::Query;
-use api_mesos::version;
+use api_mesos::{Authentication, Query, Unproved, version};
 use base::Mono;
 use containers::Containers;
-use http_kit::mesos::{bad_request, document, not_found, refusal};
+use http_kit::guard::token_expected;
+use http_kit::mesos::{bad_request, document, not_found, refusal, unauthorized};
 use http_kit::{
-    BoxFuture, Bytes, Handler, HeaderName, Method, Peer, Request, Response, StatusCode, mesos, respond,
+    BoxFuture, Bytes, Handler, HeaderMap, HeaderName, HeaderValue, Method, Peer, Request, Response,
+    StatusCode, header, mesos, respond,
 };
 
 use tokio::sync::Semaphore;
@@ -31,6 +32,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What answering takes.
 pub(crate) struct Api {
     pub(crate) config: Arc<Config>,
+    pub(crate) authentication: Authentication,
     pub(crate) containers: Containers,
     pub(crate) provider: Arc<Provider>,
     pub(crate) mailbox: Mailbox,
@@ -60,7 +62,13 @@ pub(crate) struct Endpoint(pub(crate) Arc<Api>);
 
 impl Handler for Endpoint {
     fn handle(&self, request: Request, peer: Peer) -> BoxFuture<'_, Response> {
-        Box::pin(route(&self.0, request, peer))
+        Box::pin(async move {
+            let decoded = http_kit::target::decode(request.uri().path());
+            match refused(&self.0.authentication, local_path(&decoded), request.headers()) {
+                Some(refused) => refused,
+                None => route(&self.0, request, peer).await,
+            }
+        })
     }
 }
 
@@ -81,6 +89,32 @@ impl Handler for ExecutorEndpoint {
                 _ => not_found(),
             }
         })
+    }
+}
+
+/// Documents. Mesos: READONLY_HTTP_AUTHENTICATION_REALM.
+pub(crate) const READONLY: &str = "mesos-agent-readonly";
+/// What changes something. Mesos: READWRITE_HTTP_AUTHENTICATION_REALM.
+pub(crate) const READWRITE: &str = "mesos-agent-readwrite";
+
+/// The realm in which callers have to prove who they are, if that is asked for. Mesos: Slave::initialize.
+fn realm(path: &str) -> Option<&'static str> {
+    match path {
+        "/" | "/help" | "/health" | "/version" | "/api/v1/executor" => None,
+        "/api/v1" | "/dcos/port-forward" => Some(READWRITE),
+        _ if images_api::is_about_images(path) => Some(READWRITE),
+        _ => Some(READONLY),
+    }
+}
+
+/// The answer to who has to prove who they are and does not.
+fn refused(authentication: &Authentication, path: &str, headers: &HeaderMap) -> Option<Response> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let (authorization, cookie) = (text(header::AUTHORIZATION), text(header::COOKIE));
+    match authentication.principal(realm(path), authorization, cookie) {
+        Ok(_) => None,
+        Err(Unproved::Token) => Some(token_expected()),
+        Err(Unproved::Basic(realm)) => Some(unauthorized("Basic", realm)),
     }
 }
 

@@ -17,6 +17,7 @@
 //! Deliberately absent: which task runs where (the master's), how containers, images and networks are made
 //! (the adapters' of these names), pods.
 
+pub mod authentication;
 mod collector;
 mod config;
 mod end;
@@ -61,7 +62,7 @@ use std::time::Duration;
 use agent_core::{Agent, Input, Process};
 use base::{AgentId, ContainerId, Rng};
 use containers::{Containers, ProcessIdentity};
-use http_kit::guard::{HostPolicy, authorized, guarded};
+use http_kit::guard::{HostPolicy, guarded};
 use http_kit::{Address, Handler, Listener, ServerConfig, serve, serve_with};
 use runtime::{Clock, Ctx};
 use tracing::Instrument;
@@ -119,6 +120,9 @@ pub enum Error {
     /// The network of the containers was not removed.
     #[error("cannot remove the network of the agent's containers")]
     Networks(#[source] netlink::Error),
+    /// A file of credentials could not be used.
+    #[error(transparent)]
+    Authentication(#[from] authentication::Error),
     /// Containers did not end.
     #[error("cannot end all containers: {0}")]
     End(String),
@@ -131,6 +135,7 @@ pub enum Error {
 /// When it cannot start, or cannot write its records any more. It may be run again on the same directory.
 pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let config = Arc::new(settle(config)?);
+    let credential = authentication::credential(&config)?;
     let boot_id = host::boot_id().map_err(Error::BootId)?;
     let containers = set_up_containers(&config)?;
     let tcp = bind(&Address::Tcp(SocketAddr::new(config.ip.into(), config.port))).await?;
@@ -152,6 +157,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let _watching = nested::Watching(Arc::clone(&nested));
     let api = Arc::new(http::Api {
         config: Arc::clone(&config),
+        authentication: authentication::of_clients(&config)?,
         containers: containers.clone(),
         provider: Arc::clone(&provider),
         mailbox: mailbox.clone(),
@@ -205,8 +211,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let sessions = Arc::clone(&api.sessions);
     let policy =
         config.home_domains.iter().fold(HostPolicy::of_this_machine(), |policy, name| policy.domain(name));
-    let operators = authorized(config.auth.clone(), Arc::new(http::Endpoint(Arc::clone(&api))));
-    let operators = guarded(Arc::new(policy), operators);
+    let operators = guarded(Arc::new(policy), Arc::new(http::Endpoint(Arc::clone(&api))));
     let executors: Arc<dyn Handler> = Arc::new(http::ExecutorEndpoint(api));
     // The servers go when the event loop has: executors' last words are heard until then.
     let (loop_ended, ended) = runtime::Shutdown::new();
@@ -226,7 +231,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         loop_ended.request();
         outcome
     };
-    let link = registration::run(Arc::clone(&config), boot_id, mailbox.clone(), rng);
+    let link = registration::run(Arc::clone(&config), credential, boot_id, mailbox.clone(), rng);
     let linking = tokio::spawn(link.in_current_span());
     let ((), outcome) = tokio::join!(serving, deciding);
     provider.close().await;

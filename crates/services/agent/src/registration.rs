@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use agent_core::{Input, Knowledge};
 use agent_link::{Body, Hello, RunningExecutor, Welcome};
+use api_mesos::Credential;
 use base::{AgentId, ExecutorId, FrameworkId, Rng, TaskId};
 use http_kit::upgrade::{self, Upgraded};
 use http_kit::{Address, Client, ClientConfig, Request, Timeouts, outbox};
@@ -58,8 +59,17 @@ enum Lost {
 }
 
 /// Keeps a link to the master until the event loop ends.
-pub(crate) async fn run(config: Arc<Config>, boot_id: String, mailbox: Mailbox, mut rng: Rng) {
-    let client = Client::new(ClientConfig::showing(&config.auth));
+pub(crate) async fn run(
+    config: Arc<Config>,
+    credential: Option<Credential>,
+    boot_id: String,
+    mailbox: Mailbox,
+    mut rng: Rng,
+) {
+    let client = Client::new(match &credential {
+        Some(credential) if !config.auth.is_on() => ClientConfig::saying(&credential.authorization()),
+        _ => ClientConfig::showing(&config.auth),
+    });
     let (shortest, longest) = config.reconnect;
     let mut wait = shortest;
     loop {

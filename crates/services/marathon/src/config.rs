@@ -20,6 +20,9 @@ pub struct Config {
     pub home_domains: Vec<String>,
     /// The cluster's token, which the master is shown and clients must show.
     pub auth: Auth,
+    /// The file with the secret of `core.principal`, which the master is shown if there is no token
+    /// (`--mesos_authentication_secret_file`).
+    pub secret_file: Option<PathBuf>,
     /// How many heartbeats of the master in a row may be missing (`--mesos_heartbeat_failure_threshold`).
     pub missed_heartbeats: u32,
     /// Pause before the second attempt to subscribe with the master; doubled for each further one.
@@ -40,6 +43,7 @@ impl Config {
             dir,
             home_domains: vec!["mesos".to_owned()],
             auth: Auth::default(),
+            secret_file: None,
             missed_heartbeats: 5,
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(10),

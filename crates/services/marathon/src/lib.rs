@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_marathon::Settings;
+use api_mesos::{Credential, CredentialsError};
 use base::Rng;
 use http_kit::guard::{HostPolicy, authorized, guarded};
 use http_kit::{Address, BindError, Listener};
@@ -69,6 +70,17 @@ pub enum Error {
         /// What went wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The file of the secret that the master is shown could not be read.
+    #[error("could not read the secret in {}", .path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The principal or its secret cannot be shown.
+    #[error("could not use the principal and its secret")]
+    Credential(#[from] CredentialsError),
     /// The API's address could not be taken.
     #[error("could not listen for Marathon's API")]
     Bind(#[from] BindError),
@@ -80,6 +92,7 @@ pub enum Error {
 /// # Errors
 /// When the address is taken, or the state cannot be opened, read or written.
 pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
+    let credential = credential(&config)?;
     let store = Embedded::open(&config.dir.join("marathon.redb")).await?;
     let term = store.campaign(ELECTION, TERM_TTL).await?;
     let state = |source: RecordsError| Error::State { dir: config.dir.clone(), source: Box::new(source) };
@@ -113,6 +126,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
         first_pause: config.first_pause,
         longest_pause: config.longest_pause,
         auth: config.auth.clone(),
+        credential,
     };
     let shutdown = ctx.shutdown();
     // Sets, because they end with this future, however it ends.
@@ -134,6 +148,14 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     // The server drains by itself; this only bounds it.
     let _ = tokio::time::timeout(LAST_REQUESTS, server.join_next()).await;
     outcome.map_err(state)
+}
+
+/// What the master is shown if there is no token.
+fn credential(config: &Config) -> Result<Option<Credential>, Error> {
+    let Some(path) = &config.secret_file else { return Ok(None) };
+    let secret = runtime::read_secret(path).map_err(|source| Error::Secret { path: path.clone(), source })?;
+    let secret = secret.trim_end_matches(['\r', '\n']).to_owned();
+    Ok(Some(Credential::new(config.core.principal.clone(), secret)?))
 }
 
 /// The settings with what only the running service knows.

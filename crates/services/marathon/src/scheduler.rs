@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api_mesos::Credential;
 use base::{Auth, Rng};
 use http_kit::{
     Address, Body, Client, ClientConfig, ClientError, HeaderValue, Method, Request, Response, StatusCode,
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) longest_pause: Duration,
     /// What the master is shown.
     pub(crate) auth: Auth,
+    /// What it is shown if there is no token.
+    pub(crate) credential: Option<Credential>,
 }
 
 /// What the scheduler tells the event loop.
@@ -113,7 +116,10 @@ enum SessionError {
 
 /// Subscribes again and again until the event loop is gone.
 pub(crate) async fn run(settings: Settings, to_loop: mpsc::Sender<FromMaster>, mut calls: Calls) {
-    let limits = ClientConfig::showing(&settings.auth);
+    let limits = match &settings.credential {
+        Some(credential) if !settings.auth.is_on() => ClientConfig::saying(&credential.authorization()),
+        _ => ClientConfig::showing(&settings.auth),
+    };
     let client = Client::new(ClientConfig { max_idle_per_address: 2, max_idle: 2, ..limits });
     let mut rng = Rng::seeded(runtime::entropy());
     let mut pause = settings.first_pause;

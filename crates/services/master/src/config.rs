@@ -45,8 +45,25 @@ pub struct Config {
     /// Domains whose names count as this cluster's own in `Host` and `Origin`, besides addresses,
     /// localhost and this machine's names.
     pub home_domains: Vec<String>,
-    /// The cluster's token, which all requests must show.
+    /// The cluster's token, which all requests must show that show no credentials.
     pub auth: Auth,
+    /// The file with the principals and their secrets. Mesos: `--credentials`.
+    pub credentials: Option<PathBuf>,
+    /// Who has to show credentials.
+    pub authenticate: Authenticate,
+}
+
+/// Who has to show credentials, or the cluster's token instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Authenticate {
+    /// Who reads documents. Mesos: `--authenticate_http_readonly`.
+    pub http_readonly: bool,
+    /// Who uses the operator API. Mesos: `--authenticate_http_readwrite`.
+    pub http_readwrite: bool,
+    /// Frameworks. Mesos: `--authenticate_http_frameworks`.
+    pub http_frameworks: bool,
+    /// Agents. Mesos: `--authenticate_agents`.
+    pub agents: bool,
 }
 
 impl Config {
@@ -70,6 +87,8 @@ impl Config {
             heartbeat_interval: Duration::from_secs(15),
             home_domains: Vec::new(),
             auth: Auth::default(),
+            credentials: None,
+            authenticate: Authenticate::default(),
         }
     }
 
@@ -91,14 +110,17 @@ impl Config {
             ("agent_reregister_timeout", duration_text(self.agent_reregister_timeout)),
             ("allocation_interval", duration_text(self.allocation_interval)),
             ("allocator", "hierarchical".to_owned()),
-            ("authenticate_agents", "false".to_owned()),
+            ("authenticate_agents", self.authenticate.agents.to_string()),
             ("authenticate_frameworks", "false".to_owned()),
-            ("authenticate_http_frameworks", "false".to_owned()),
-            ("authenticate_http_readonly", "false".to_owned()),
-            ("authenticate_http_readwrite", "false".to_owned()),
+            ("authenticate_http_frameworks", self.authenticate.http_frameworks.to_string()),
+            ("authenticate_http_readonly", self.authenticate.http_readonly.to_string()),
+            ("authenticate_http_readwrite", self.authenticate.http_readwrite.to_string()),
         ];
         if let Some(cluster) = &self.cluster {
             flags.push(("cluster", cluster.clone()));
+        }
+        if let Some(credentials) = &self.credentials {
+            flags.push(("credentials", credentials.display().to_string()));
         }
         flags.extend([
             ("framework_sorter", "drf".to_owned()),

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Deliberately absent: every decision about frameworks, agents, tasks and offers (that is
-//! `master-core`), authentication, and a web UI.
+//! `master-core`) and a web UI.
 //!
 //! Invariant: a document or answer shows every change that was made before its request arrived, because
 //! both go through the same queue.
@@ -32,20 +32,21 @@ mod v0;
 mod view;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api_mesos::{Authentication, Credentials, CredentialsError, NoCredentials};
 use base::{Now, Rng};
-use http_kit::guard::{HostPolicy, authorized, guarded};
+use http_kit::guard::{HostPolicy, guarded};
 use http_kit::{Address, BindError, Handler, Listener, ServerConfig};
 use master_core::{Master, RecoverError};
 use runtime::{Clock, Ctx};
 use store::{Embedded, OpenError, Store};
 use tokio::sync::watch;
 
-pub use config::Config;
+pub use config::{Authenticate, Config};
 pub use event_loop::LoopError;
 pub use registry::RegistryError;
 
@@ -75,6 +76,25 @@ pub enum Error {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The file of credentials could not be read.
+    #[error("read the credentials in {}", .path.display())]
+    ReadCredentials {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The file of credentials holds something else.
+    #[error("use the credentials in {}", .path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CredentialsError,
+    },
+    /// Clients are to be authenticated and there is nothing to tell them by.
+    #[error("authenticate clients; --credentials is to name the file of their secrets")]
+    NoCredentials(#[from] NoCredentials),
     /// The registry's file could not be opened.
     #[error("open the registry")]
     Store(#[from] OpenError),
@@ -95,11 +115,12 @@ pub enum Error {
 /// When it cannot start, or cannot write its registry any more.
 pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let started = Clock::now();
+    let authentication = Arc::new(authentication(&config)?);
     let listener = Listener::bind(&Address::Tcp(SocketAddr::from((config.ip, config.port)))).await?;
     let make = |source| Error::Directory { path: config.dir.clone(), source };
     std::fs::create_dir_all(&config.dir).map_err(make)?;
     let store = Arc::new(Embedded::open(&config.dir.join("registry.redb")).await?);
-    serve(config, ctx, listener, store, started).await
+    serve(config, ctx, listener, store, authentication, started).await
 }
 
 async fn serve(
@@ -107,6 +128,7 @@ async fn serve(
     ctx: Ctx,
     listener: Listener,
     store: Arc<dyn Store>,
+    authentication: Arc<Authentication>,
     started: Now,
 ) -> Result<(), Error> {
     let address = match listener.address() {
@@ -124,16 +146,18 @@ async fn serve(
 
     let api = Api {
         inbox,
+        authentication,
         identity,
         pulse: link::Pulse { heartbeat: config.agent_ping_timeout, silence: config.agent_silence() },
         heartbeat_interval: config.heartbeat_interval,
+        principal: None,
     };
     let policy = config
         .home_domains
         .iter()
         .fold(HostPolicy::of_this_machine(), |policy, domain| policy.domain(domain));
     let policy = config.hostname.iter().fold(policy, |policy, name| policy.name(name));
-    let handler: Arc<dyn Handler> = guarded(Arc::new(policy), authorized(config.auth.clone(), Arc::new(api)));
+    let handler: Arc<dyn Handler> = guarded(Arc::new(policy), Arc::new(api));
     let limits = ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() };
     let shutdown = ctx.shutdown();
     let server = http_kit::serve_with(listener, handler, limits, async move { shutdown.requested().await });
@@ -159,6 +183,26 @@ async fn serve(
         Ok(ended) => Ok(ended?),
         Err(_) => Ok(()),
     }
+}
+
+/// Who has to prove who they are.
+fn authentication(config: &Config) -> Result<Authentication, Error> {
+    let credentials = config.credentials.as_deref().map(credentials).transpose()?;
+    let asked = &config.authenticate;
+    let realms = [
+        (asked.http_readonly, http::routes::READONLY),
+        (asked.http_readwrite, http::routes::READWRITE),
+        (asked.http_frameworks, http::routes::SCHEDULER),
+        (asked.agents, http::routes::AGENT),
+    ];
+    let realms = realms.into_iter().filter_map(|(asked, realm)| asked.then_some(realm));
+    Ok(Authentication::new(config.auth.clone(), credentials, realms)?)
+}
+
+fn credentials(path: &Path) -> Result<Credentials, Error> {
+    let text = runtime::read_secret(path)
+        .map_err(|source| Error::ReadCredentials { path: path.to_owned(), source })?;
+    Credentials::parse(&text).map_err(|source| Error::Credentials { path: path.to_owned(), source })
 }
 
 fn core_config(config: &Config, identity: &Identity, rng: &mut Rng) -> master_core::Config {

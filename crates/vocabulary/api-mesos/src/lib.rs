@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: routes, states and the rules behind them.
 
+mod authentication;
 pub mod docker_parameters;
 pub mod json;
 pub mod messages;
@@ -14,6 +15,9 @@ mod negotiation;
 mod query;
 pub mod version;
 
+pub use authentication::{
+    Authentication, Credential, Credentials, CredentialsError, NoCredentials, Unproved,
+};
 pub use mode::mode_text;
 pub use negotiation::{Encoding, accepts};
 pub use query::Query;

@@ -37,7 +37,7 @@ impl Auth {
             Some(authorization) => shown_token(authorization),
             None => cookie.and_then(cookie_token),
         };
-        shown.is_some_and(|shown| same(shown.as_bytes(), token.as_bytes()))
+        shown.is_some_and(|shown| same_secret(shown.as_bytes(), token.as_bytes()))
     }
 }
 
@@ -60,8 +60,8 @@ fn cookie_token(cookies: &str) -> Option<&str> {
     cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(COOKIES[0])?.strip_prefix('='))
 }
 
-/// Compares without telling by its time how much of the token was right. Its length is no secret.
-fn same(left: &[u8], right: &[u8]) -> bool {
+/// Compares without telling by its time how much of a secret was right. Its length is no secret.
+pub fn same_secret(left: &[u8], right: &[u8]) -> bool {
     let differing = left.iter().zip(right).fold(0, |found, (left, right)| found | (left ^ right));
     left.len() == right.len() && std::hint::black_box(differing) == 0
 }

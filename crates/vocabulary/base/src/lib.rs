@@ -15,7 +15,7 @@ mod suggest;
 mod time;
 mod timers;
 
-pub use auth::{Auth, COOKIES};
+pub use auth::{Auth, COOKIES, same_secret};
 pub use causes::with_causes;
 pub use duration::{duration_text, parse_duration};
 pub use fnv::fnv1a;

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One connection of the agent, from its Hello on.
 pub(crate) struct Session {
     pub(crate) hello: Hello,
+    /// What the agent said in `Authorization`.
+    pub(crate) authorization: Option<String>,
     heard: mpsc::UnboundedReceiver<Body>,
     say: mpsc::UnboundedSender<Body>,
     /// Updates heard while another one was waited for.
@@ -39,9 +41,11 @@ impl Master {
             let found = Arc::clone(&found);
             async move {
                 assert_eq!(request.uri().path(), agent_link::PATH);
+                let authorization = request.headers().get(http_kit::header::AUTHORIZATION);
+                let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
                 let upgrade =
                     upgrade::take(&mut request, agent_link::UPGRADE).expect("an upgrade is asked for");
-                tokio::spawn(serve(upgrade, found.lock().unwrap().clone()));
+                tokio::spawn(serve(upgrade, authorization, found.lock().unwrap().clone()));
                 upgrade::accept(agent_link::UPGRADE)
             }
         });
@@ -56,7 +60,11 @@ impl Master {
     }
 }
 
-async fn serve(upgrade: upgrade::Upgrade, found: mpsc::UnboundedSender<Session>) {
+async fn serve(
+    upgrade: upgrade::Upgrade,
+    mut authorization: Option<String>,
+    found: mpsc::UnboundedSender<Session>,
+) {
     let connection = upgrade.connection().await.unwrap();
     let (mut read, mut write) = tokio::io::split(connection);
     let (say, mut said) = mpsc::unbounded_channel();
@@ -88,7 +96,7 @@ async fn serve(upgrade: upgrade::Upgrade, found: mpsc::UnboundedSender<Session>)
                     match frame.body {
                         Some(Body::Hello(hello)) => {
                             let (heard, say) = session.take().expect("one Hello");
-                            let _ = found.send(Session { hello, heard, say, kept: Vec::new() });
+                            let _ = found.send(Session { hello, authorization: authorization.take(), heard, say, kept: Vec::new() });
                         }
                         Some(body) => drop(hear.send(body)),
                         None => {}

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::master::Master;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory that is removed at the end, with all tasks that are left.
 pub(crate) struct Dir(pub(crate) PathBuf);

@@ -3,16 +3,21 @@
 
 mod checks;
 mod operator;
-mod routes;
+pub(crate) mod routes;
 mod scheduler;
 mod v0;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_mesos::Encoding;
-use http_kit::mesos::{self, bad_request, not_found, refusal};
-use http_kit::{BoxFuture, Bytes, Handler, Method, Peer, Request, Response, StatusCode, header, respond};
+use api_mesos::{Authentication, Encoding, Unproved};
+use base::Principal;
+use http_kit::guard::token_expected;
+use http_kit::mesos::{self, bad_request, not_found, refusal, unauthorized};
+use http_kit::{
+    BoxFuture, Bytes, Handler, HeaderMap, HeaderValue, Method, Peer, Request, Response, StatusCode, header,
+    respond,
+};
 use prost::{Message, Name};
 use tracing::Instrument;
 
@@ -29,9 +34,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) inbox: Inbox,
+    pub(crate) authentication: Arc<Authentication>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) pulse: link::Pulse,
     pub(crate) heartbeat_interval: Duration,
+    /// Who sent the request that is answered, where that was proved.
+    pub(crate) principal: Option<Principal>,
 }
 
 impl Handler for Api {
@@ -42,8 +50,19 @@ impl Handler for Api {
 
 impl Api {
     async fn answer(&self, request: Request) -> Response {
-        let Some(endpoint) = endpoint(request.uri().path()) else { return not_found() };
-        let answered = match endpoint {
+        let endpoint = endpoint(request.uri().path());
+        let answered = match self.proved(endpoint.and_then(Endpoint::realm), request.headers()) {
+            Ok(None) => self.dispatch(endpoint, request).await,
+            Ok(principal) => Api { principal, ..self.clone() }.dispatch(endpoint, request).await,
+            Err(Unproved::Token) => Err(token_expected()),
+            Err(Unproved::Basic(realm)) => Err(unauthorized("Basic", realm)),
+        };
+        answered.unwrap_or_else(|refusal| refusal)
+    }
+
+    async fn dispatch(&self, endpoint: Option<Endpoint>, request: Request) -> Result<Response, Response> {
+        let endpoint = endpoint.ok_or_else(not_found)?;
+        match endpoint {
             Endpoint::Scheduler => self.scheduler(request).await,
             Endpoint::Operator => self.operator(request).await,
             Endpoint::AgentLink => Ok(self.agent_link(request)),
@@ -54,8 +73,19 @@ impl Api {
             Endpoint::Root => Ok(v0::index()),
             Endpoint::Help => Ok(v0::help()),
             document => self.document(document, &request).await,
-        };
-        answered.unwrap_or_else(|refusal| refusal)
+        }
+    }
+
+    /// Who sends a request, as far as it has to say.
+    fn proved(
+        &self,
+        realm: Option<&'static str>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Principal>, Unproved> {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        self.authentication
+            .principal(realm, text(header::AUTHORIZATION), text(header::COOKIE))
+            .map(|name| name.map(Principal::named))
     }
 
     /// The leading master, which is this one.

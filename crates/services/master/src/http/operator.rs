@@ -94,7 +94,7 @@ impl Api {
     pub(super) async fn change(&self, call: Call) -> Result<Response, Response> {
         let conn = self.inbox.conn();
         let (reply, answer) = oneshot::channel();
-        let input = Input::OperatorCall { conn, call: Box::new(call), principal: None };
+        let input = Input::OperatorCall { conn, call: Box::new(call), principal: self.principal.clone() };
         self.inbox.send(Message::Call { input, conn, stream: None, reply }).await?;
         Ok(answer_to(answer.await.map_err(|_| Unavailable)?))
     }

@@ -41,6 +41,41 @@ pub(crate) enum Endpoint {
     Roles,
 }
 
+impl Endpoint {
+    /// The realm in which callers have to prove who they are, if that is asked for.
+    /// Mesos: Master::initialize.
+    pub(crate) fn realm(self) -> Option<&'static str> {
+        match self {
+            Endpoint::Root
+            | Endpoint::Help
+            | Endpoint::Health
+            | Endpoint::Version
+            | Endpoint::Redirect
+            | Endpoint::BelowRedirect => None,
+            Endpoint::Scheduler => Some(SCHEDULER),
+            Endpoint::AgentLink => Some(AGENT),
+            Endpoint::Operator | Endpoint::Teardown => Some(READWRITE),
+            Endpoint::Flags
+            | Endpoint::Metrics
+            | Endpoint::State
+            | Endpoint::StateSummary
+            | Endpoint::Slaves
+            | Endpoint::Frameworks
+            | Endpoint::Tasks
+            | Endpoint::Roles => Some(READONLY),
+        }
+    }
+}
+
+/// Documents. Mesos: READONLY_HTTP_AUTHENTICATION_REALM.
+pub(crate) const READONLY: &str = "mesos-master-readonly";
+/// What changes something. Mesos: READWRITE_HTTP_AUTHENTICATION_REALM.
+pub(crate) const READWRITE: &str = "mesos-master-readwrite";
+/// Frameworks. Mesos: DEFAULT_HTTP_FRAMEWORK_AUTHENTICATION_REALM.
+pub(crate) const SCHEDULER: &str = "mesos-master-scheduler";
+/// Agents, which speak another protocol in Mesos.
+pub(crate) const AGENT: &str = "mesos-master-agent";
+
 /// The names as Mesos installs them. `.json` forms are those of DC/OS 1.9 and before, whose clients
 /// still ask for them.
 const ENDPOINTS: [(&str, Endpoint); 25] = [

@@ -31,7 +31,12 @@ impl Api {
                     answer_encoding(accept.as_ref())?;
                 }
                 let conn = self.inbox.conn();
-                let input = Input::SchedulerCall { conn, call: Box::new(call), stream_id, principal: None };
+                let input = Input::SchedulerCall {
+                    conn,
+                    call: Box::new(call),
+                    stream_id,
+                    principal: self.principal.clone(),
+                };
                 let (reply, answer) = oneshot::channel();
                 self.inbox.send(Message::Call { input, conn, stream: None, reply }).await?;
                 Ok(answer_to(answer.await.map_err(|_| crate::event_loop::Unavailable)?))
@@ -57,7 +62,7 @@ impl Api {
             conn,
             call: Box::new(call),
             stream_id: Some(stream_id.clone()),
-            principal: None,
+            principal: self.principal.clone(),
         };
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Message::Call { input, conn, stream: Some((stream, encoding)), reply }).await?;

@@ -7,6 +7,7 @@
 mod agent;
 mod agent_life;
 mod agents;
+mod authentication;
 mod documents;
 mod fixture;
 mod operators;
