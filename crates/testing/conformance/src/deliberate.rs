@@ -7,11 +7,13 @@ use crate::compare::Difference;
 /// The heading below which the table stands.
 const HEADING: &str = "## Deliberate differences";
 
-/// One row: which exchanges, where in the answer.
+/// One row: which exchanges, where in the answer, and what stands there if the row is about that alone.
 #[derive(Clone, Debug)]
 struct Row {
     exchange: String,
     place: String,
+    ours: Option<String>,
+    mesos: Option<String>,
 }
 
 /// The table.
@@ -30,17 +32,35 @@ impl Deliberate {
         let section = text.split_once(HEADING).map_or("", |(_, rest)| rest);
         let section = section.split("\n## ").next().unwrap_or_default();
         let rows = section.lines().filter(|line| line.starts_with("| `")).filter_map(|line| {
-            let mut cells =
-                line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned());
-            Some(Row { exchange: cells.next()?, place: cells.next()? })
+            let mut cells = line.trim_matches('|').split(" | ").map(quoted);
+            Some(Row {
+                exchange: cells.next()??,
+                place: cells.next()??,
+                ours: cells.next()?,
+                mesos: cells.next()?,
+            })
         });
         Self { rows: rows.collect() }
     }
 
     /// Whether that difference in the answer to `exchange` is meant.
     pub(crate) fn covers(&self, exchange: &str, difference: &Difference) -> bool {
-        self.rows.iter().any(|row| matches(&row.exchange, exchange) && matches(&row.place, &difference.place))
+        let is = |pattern: &Option<String>, text: &str| {
+            pattern.as_ref().is_none_or(|pattern| matches(pattern, text))
+        };
+        self.rows.iter().any(|row| {
+            matches(&row.exchange, exchange)
+                && matches(&row.place, &difference.place)
+                && is(&row.ours, &difference.ours)
+                && is(&row.mesos, &difference.mesos)
+        })
     }
+}
+
+/// What a cell that is quoted as a whole holds: a pattern. Other cells are for who reads.
+fn quoted(cell: &str) -> Option<String> {
+    let inner = cell.trim().strip_prefix('`')?.strip_suffix('`')?;
+    (!inner.contains('`')).then(|| inner.to_owned())
 }
 
 /// Whether a pattern, in which `*` stands for anything, is the whole of `text`.
@@ -61,12 +81,20 @@ mod tests {
     fn rows_say_what_is_meant() {
         let text = "# x\n## Deliberate differences\n| exchange | place |\n|---|---|\n\
                     | `master GET /__processes__` | `*` | a | b | c |\n| `* GET_FLAGS` | `body.*.flags[]` | a | b | c |\n\
+                    | `* GET *` | `status` | `HTTP/1.0 *` | `HTTP/1.1 *` | c |\n\
                     ## More\n| `*` | `*` | a | b | c |\n";
         let table = Deliberate::parse(text);
-        let difference = |place: &str| Difference::new(place, "", "");
-        assert!(table.covers("master GET /__processes__", &difference("status")));
-        assert!(table.covers("master POST /api/v1 GET_FLAGS", &difference("body.get_flags.flags[]")));
-        assert!(!table.covers("master POST /api/v1 GET_FLAGS", &difference("status")));
-        assert!(!table.covers("master GET /state", &difference("status")));
+        let check = |exchange: &str, place: &str, mesos: &str, ours: &str, covered: bool| {
+            assert_eq!(
+                table.covers(exchange, &Difference::new(place, mesos, ours)),
+                covered,
+                "{exchange} {place}"
+            );
+        };
+        check("master GET /__processes__", "status", "", "", true);
+        check("master POST /api/v1 GET_FLAGS", "body.get_flags.flags[]", "", "", true);
+        check("master POST /api/v1 GET_FLAGS", "status", "", "", false);
+        check("master GET /state", "status", "HTTP/1.1 200 OK", "HTTP/1.0 200 OK", true);
+        check("master GET /state", "status", "HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found", false);
     }
 }
