@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::cluster::{AGENT, Cluster, MASTER, Setup};
+use crate::compare::Difference;
 use crate::course;
 use crate::run::{OWN_EXECUTOR, Outcome, Run, Who, label, missing_executor, who};
 use crate::shape::Shapes;
@@ -52,7 +53,6 @@ const STAGES: &[Stage] = &[
         course: &[course::failover],
         typical: &["scheduler/failover", "errors/subscribe"],
     },
-    Stage { name: "whatever is left, in the order of time", course: &[course::replay], typical: &[] },
 ];
 
 /// The recordings, and what they tell.
@@ -61,6 +61,10 @@ pub(crate) struct Plan<'a> {
     hosts: BTreeMap<String, Who>,
     shapes: Shapes,
     pending: BTreeMap<String, &'a Recording>,
+    all: BTreeMap<String, &'a Recording>,
+    /// Names of those that were driven, in their order.
+    driven: Vec<String>,
+    outcomes: Vec<Outcome>,
 }
 
 impl<'a> Plan<'a> {
@@ -77,107 +81,155 @@ impl<'a> Plan<'a> {
         }
         let executors = book.recordings.iter().filter_map(missing_executor);
         shapes.extend(executors.map(|command| (command, OWN_EXECUTOR.to_owned())));
-        let pending = book.recordings.iter().map(|recording| (recording.name.clone(), recording)).collect();
-        Self { program, hosts, shapes: Shapes::new(shapes), pending }
+        let all: BTreeMap<_, _> =
+            book.recordings.iter().map(|recording| (recording.name.clone(), recording)).collect();
+        let pending = all.clone();
+        Self {
+            program,
+            hosts,
+            shapes: Shapes::new(shapes),
+            pending,
+            all,
+            driven: Vec::new(),
+            outcomes: Vec::new(),
+        }
     }
 
     /// Drives all of them, and tells what came of each.
     pub(crate) fn drive(mut self) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        self.standby(&mut outcomes);
-        let guarded = self.of(Who::Guarded);
-        let alone = self.of(Who::Alone);
+        for recording in self.of(Who::Standby).values() {
+            self.unasked(recording, "not asked: there is one master, and it leads");
+        }
+        let (guarded, alone) = (self.of(Who::Guarded), self.of(Who::Alone));
         for stage in STAGES {
-            // The last one is for what the others left.
             if self.pending.is_empty() {
                 break;
             }
-            let resources = self.resources(stage.typical);
-            let setup = Setup {
-                program: self.program.clone(),
-                resources,
-                port: MASTER,
-                master: Vec::new(),
-                agent: true,
+            let is_typical = |recording: &Recording| {
+                stage.typical.iter().any(|part| recording.name.contains(part)) && recording.master.is_some()
             };
+            let typical = self.all.values().filter(|recording| is_typical(recording));
+            let masters = typical.filter_map(|recording| recording.master.clone()).collect();
+            let setup = self.setup(&masters);
             let pending = std::mem::take(&mut self.pending);
-            self.pending = self.stage(stage.name, &setup, pending, stage.course, &mut outcomes);
+            self.pending = self.stage(stage.name, &setup, pending, None, |run| {
+                stage.course.iter().for_each(|part| part(run));
+            });
         }
-        let mut left = std::mem::take(&mut self.pending);
-        let bare = |who: Who, master: Vec<String>| {
-            let port = self.port(who);
-            Setup { program: self.program.clone(), resources: String::new(), port, master, agent: false }
-        };
+        self.left();
+        let order = BTreeMap::new();
         if !alone.is_empty() {
-            left.extend(self.stage(
-                "a master without agents",
-                &bare(Who::Alone, Vec::new()),
-                alone,
-                &[course::replay],
-                &mut outcomes,
-            ));
+            let setup = self.bare(Who::Alone, Vec::new());
+            let left =
+                self.stage("a master without agents", &setup, alone, None, |run| course::replay(run, &order));
+            self.pending.extend(left);
         }
         if !guarded.is_empty() {
             let dir = tempfile::tempdir().ok();
             let flags = dir.as_ref().map(|dir| self.guard(&guarded, dir.path())).unwrap_or_default();
-            left.extend(self.stage(
-                "a master that wants credentials",
-                &bare(Who::Guarded, flags),
-                guarded,
-                &[course::guarded],
-                &mut outcomes,
-            ));
+            let setup = self.bare(Who::Guarded, flags);
+            let left = self.stage("a master that wants credentials", &setup, guarded, None, course::guarded);
+            self.pending.extend(left);
         }
-        for recording in left.values() {
-            self.unasked(recording, "not asked: its stream could not be opened", &mut outcomes);
+        for recording in std::mem::take(&mut self.pending).values() {
+            self.unasked(recording, "not asked: its stream could not be opened");
         }
-        outcomes.sort_by(|a, b| a.name.cmp(&b.name));
-        outcomes
+        self.outcomes.sort_by(|a, b| a.name.cmp(&b.name));
+        self.outcomes
     }
 
-    /// Runs one cluster through its course; gives back what was not compared.
+    /// Drives what no stage took, in the order of time: one cluster for each master that was recorded, with
+    /// all that was asked of that one.
+    fn left(&mut self) {
+        let left = std::mem::take(&mut self.pending);
+        let eras: BTreeSet<Option<String>> = left.values().map(|recording| self.era(recording)).collect();
+        for era in eras {
+            let same = |recording: &Recording| self.era(recording) == era;
+            let wanted =
+                left.values().filter(|recording| same(recording)).map(|recording| recording.name.clone());
+            let wanted: BTreeSet<String> = wanted.collect();
+            let is_ours = |recording: &Recording| {
+                matches!(who(recording, &self.hosts), Who::Master | Who::Agent | Who::Executor)
+            };
+            let all = self.all.iter().filter(|(_, recording)| is_ours(recording) && same(recording));
+            let all = all.map(|(name, recording)| (name.clone(), *recording)).collect();
+            let order = self.driven.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect();
+            let setup = self.setup(&era.into_iter().collect());
+            let name = "what is left of one master, in the order of time";
+            let rest = self.stage(name, &setup, all, Some(&wanted), |run| course::replay(run, &order));
+            self.pending.extend(rest.into_iter().filter(|(name, _)| wanted.contains(name)));
+        }
+    }
+
+    /// The master that was recorded: as the recording says, else as the one nearest in time does.
+    fn era(&self, recording: &Recording) -> Option<String> {
+        let distance =
+            |other: &Recording| other.second.zip(recording.second).map_or(u32::MAX, |(a, b)| a.abs_diff(b));
+        let near = || {
+            let told = self.all.values().filter(|other| other.master.is_some());
+            told.min_by_key(|other| distance(other)).and_then(|other| other.master.clone())
+        };
+        recording.master.clone().or_else(near)
+    }
+
+    fn setup(&self, masters: &BTreeSet<String>) -> Setup {
+        let of_masters = self
+            .all
+            .values()
+            .filter(|recording| recording.master.as_ref().is_some_and(|master| masters.contains(master)));
+        let said = of_masters.flat_map(|recording| values(recording)).find_map(|value| resources_in(&value));
+        let resources = said.unwrap_or_else(|| RESOURCES.to_owned());
+        Setup { program: self.program.clone(), resources, port: MASTER, master: Vec::new(), agent: true }
+    }
+
+    fn bare(&self, who: Who, master: Vec<String>) -> Setup {
+        let port = self.port(who);
+        Setup { program: self.program.clone(), resources: String::new(), port, master, agent: false }
+    }
+
+    /// Runs one cluster through its course; gives back what was not driven. Only those that are `wanted`
+    /// count, if that is said.
     fn stage(
-        &self,
+        &mut self,
         name: &str,
         setup: &Setup,
         mut pending: BTreeMap<String, &'a Recording>,
-        course: &[fn(&mut Run<'_>)],
-        outcomes: &mut Vec<Outcome>,
+        wanted: Option<&BTreeSet<String>>,
+        course: impl FnOnce(&mut Run<'_>),
     ) -> BTreeMap<String, &'a Recording> {
-        eprintln!("conformance: {name} ({} recordings to go)", pending.len());
+        eprintln!("conformance: {name} ({} recordings to go)", wanted.map_or(pending.len(), BTreeSet::len));
         let cluster = match Cluster::start(setup) {
             Ok(cluster) => cluster,
             Err(error) => {
                 let why = format!("not asked: {error}");
                 eprintln!("conformance: {why}");
-                for recording in pending.values() {
-                    self.unasked(recording, &why, outcomes);
+                for recording in pending
+                    .values()
+                    .filter(|recording| wanted.is_none_or(|wanted| wanted.contains(&recording.name)))
+                {
+                    self.unasked(recording, &why);
                 }
                 return BTreeMap::new();
             }
         };
         let mut run = Run::new(&cluster, &self.shapes, &self.hosts, pending.clone());
-        for part in course {
-            part(&mut run);
+        if let Some(wanted) = wanted {
+            run.wanted = wanted.clone();
         }
-        outcomes.append(&mut run.outcomes);
-        pending.retain(|name, _| !run.done.contains(name));
+        course(&mut run);
+        let Run { outcomes, done, .. } = run;
+        pending.retain(|name, _| !done.contains(name));
+        self.outcomes.extend(outcomes);
+        self.driven.extend(done);
         pending
     }
 
-    fn unasked(&self, recording: &Recording, why: &str, outcomes: &mut Vec<Outcome>) {
+    fn unasked(&mut self, recording: &Recording, why: &str) {
         let said = recording.head().map(|head| head.status_line).unwrap_or_default();
-        let differences = vec![crate::compare::Difference::new("status", said, why)];
+        let differences = vec![Difference::new("status", said, why)];
         let exchange = label(recording, &self.hosts, &self.shapes);
         let name = recording.name.clone();
-        outcomes.push(Outcome { name, exchange, differences, ours: Value::Null });
-    }
-
-    /// There is one master, and it leads.
-    fn standby(&mut self, outcomes: &mut Vec<Outcome>) {
-        for recording in self.of(Who::Standby).values() {
-            self.unasked(recording, "not asked: there is one master, and it leads", outcomes);
-        }
+        self.outcomes.push(Outcome { name, exchange, differences, ours: Value::Null });
     }
 
     /// Takes the recordings of somebody out of those that are to be compared.
@@ -198,25 +250,6 @@ impl<'a> Plan<'a> {
     fn port(&self, wanted: Who) -> u16 {
         let host = self.hosts.iter().find(|(_, who)| **who == wanted).map(|(host, _)| host);
         host.and_then(|host| host.rsplit_once(':')?.1.parse().ok()).unwrap_or(MASTER)
-    }
-
-    /// What the agent of the recordings that are typical for a stage had.
-    fn resources(&self, typical: &[&str]) -> String {
-        let is_typical = |recording: &Recording| {
-            typical.is_empty() || typical.iter().any(|part| recording.name.contains(part))
-        };
-        let masters: BTreeSet<_> = self
-            .pending
-            .values()
-            .filter(|recording| is_typical(recording))
-            .filter_map(|recording| recording.master.clone())
-            .collect();
-        let of_masters = self
-            .pending
-            .values()
-            .filter(|recording| recording.master.as_ref().is_some_and(|master| masters.contains(master)));
-        let said = of_masters.flat_map(|recording| values(recording)).find_map(|value| resources_in(&value));
-        said.unwrap_or_else(|| RESOURCES.to_owned())
     }
 
     /// The flags of a master that wants the credentials which the recordings show to be good.

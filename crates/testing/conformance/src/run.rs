@@ -119,8 +119,10 @@ pub(crate) struct Run<'a> {
     ours: Shapes,
     hosts: &'a BTreeMap<String, Who>,
     pending: BTreeMap<String, &'a Recording>,
-    /// Names of those that were compared.
-    pub(crate) done: BTreeSet<String>,
+    /// Names of those whose comparison counts; others are driven for what they change.
+    pub(crate) wanted: BTreeSet<String>,
+    /// Names of those that were driven, in their order.
+    pub(crate) done: Vec<String>,
     /// What came of them.
     pub(crate) outcomes: Vec<Outcome>,
 }
@@ -153,7 +155,9 @@ impl<'a> Run<'a> {
         let mut names = Names::new(addresses);
         names.at_hand.agent = cluster.agent();
         names.at_hand.work_dir = Some(cluster.work_dir().to_string_lossy().into_owned());
+        let wanted = pending.keys().cloned().collect();
         Self {
+            wanted,
             cluster,
             executor,
             names,
@@ -161,7 +165,7 @@ impl<'a> Run<'a> {
             ours,
             hosts,
             pending,
-            done: BTreeSet::new(),
+            done: Vec::new(),
             outcomes: Vec::new(),
         }
     }
@@ -183,9 +187,44 @@ impl<'a> Run<'a> {
         self.pending.contains_key(name)
     }
 
+    /// Takes the recording of that name, else one of the same call under another name, if that call changed
+    /// something: it must not be done twice.
+    pub(crate) fn take_same(&mut self, name: &str, ask: &Ask) -> Option<&'a Recording> {
+        let found = self.take(name);
+        if found.is_some() || name.is_empty() {
+            return found;
+        }
+        let wanted = self.signature(ask.who, &ask.clone().request(), &self.ours)?;
+        let same = self.pending().filter(|recording| {
+            let changed = recording.head().is_some_and(|head| head.status() / 100 == 2);
+            changed
+                && self.signature(self.who(recording), &recording.request, self.mesos).as_ref()
+                    == Some(&wanted)
+        });
+        let name = same.min_by_key(|recording| recording.second)?.name.clone();
+        self.take(&name)
+    }
+
+    /// What a call that changes something says, the same for any cluster. Offers and times do not count.
+    fn signature(&self, who: Who, request: &Request, shapes: &Shapes) -> Option<String> {
+        let Request::Parts { method, path, body, .. } = request else { return None };
+        let text = String::from_utf8_lossy(body.as_ref()?);
+        if method == "GET" || crate::course::reads(request) {
+            return None;
+        }
+        let call = match serde_json::from_str::<Value>(&text) {
+            Ok(mut call) => {
+                plain(&mut call);
+                call.to_string()
+            }
+            Err(_) => text.into_owned(),
+        };
+        Some(format!("{} {method} {} {}", who.word(), shapes.text(path), shapes.text(&call)))
+    }
+
     /// Asks, with what was recorded under that name, else with `ask`, and compares.
     pub(crate) fn step(&mut self, name: &str, ask: Ask) -> Answer {
-        match self.take(name) {
+        match self.take_same(name, &ask) {
             Some(recording) => self.replay(recording),
             None => {
                 let who = ask.who;
@@ -290,25 +329,20 @@ impl<'a> Run<'a> {
         for (recorded, here) in &pairs {
             self.names.learn(self.mesos, recorded, here);
         }
-        self.outcomes.push(Outcome {
-            name: recording.name.clone(),
-            exchange: self.label(recording),
-            differences,
-            ours,
-        });
+        let (name, exchange) = (recording.name.clone(), self.label(recording));
+        if self.wanted.contains(&name) {
+            self.outcomes.push(Outcome { name, exchange, differences, ours });
+        }
     }
 
     /// Notes that something could not be asked at all.
     pub(crate) fn failed(&mut self, recording: &Recording, why: &str) {
         let said = recording.head().map(|head| head.status_line).unwrap_or_default();
         let differences = vec![Difference::new("status", said, why)];
-        self.done.insert(recording.name.clone());
-        self.outcomes.push(Outcome {
-            name: recording.name.clone(),
-            exchange: self.label(recording),
-            differences,
-            ours: Value::Null,
-        });
+        let (name, exchange) = (recording.name.clone(), self.label(recording));
+        if self.wanted.contains(&name) {
+            self.outcomes.push(Outcome { name, exchange, differences, ours: Value::Null });
+        }
     }
 
     /// Who was asked in a recording: by the address; without one by the paths that only agents have.
@@ -386,6 +420,19 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Numbers of one kind, and neither offers nor times.
+fn plain(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = number.as_f64().map_or(Value::Null, Value::from),
+        Value::Array(list) => list.iter_mut().for_each(plain),
+        Value::Object(map) => {
+            map.retain(|key, _| !matches!(key.as_str(), "offer_ids" | "start" | "framework_id"));
+            map.values_mut().for_each(plain);
+        }
+        _ => {}
+    }
+}
+
 /// Whether a command names a file that is not on this machine.
 fn is_missing(command: &str) -> bool {
     command.split_whitespace().any(|word| word.starts_with('/') && !std::path::Path::new(word).exists())
@@ -393,11 +440,15 @@ fn is_missing(command: &str) -> bool {
 
 /// The command of a recorded executor that is not on this machine.
 pub(crate) fn missing_executor(recording: &Recording) -> Option<String> {
+    if let (Request::Executor, Reply::Stream { events, .. }) = (&recording.request, &recording.reply) {
+        let command = "/subscribed/executor_info/command/value";
+        return events.iter().find_map(|event| event.event.pointer(command)?.as_str()).map(str::to_owned);
+    }
     let Request::Parts { body: Some(body), .. } = &recording.request else { return None };
     let call: Value = serde_json::from_slice(body).ok()?;
     let tasks = call.pointer("/accept/operations/0/launch/task_infos")?.as_array()?;
-    let commands = tasks.iter().filter_map(|task| task.pointer("/executor/command/value")?.as_str());
-    commands.filter(|command| is_missing(command)).map(str::to_owned).next()
+    let mut commands = tasks.iter().filter_map(|task| task.pointer("/executor/command/value")?.as_str());
+    commands.find(|command| is_missing(command)).map(str::to_owned)
 }
 
 /// Both objects in one.

@@ -10,7 +10,7 @@ use crate::http::{Answer, Connection};
 use crate::names::Names;
 use crate::run::{Ask, Run, Who, merged};
 use crate::shape::Kind;
-use crate::transcript::{Event, Reply, Request, header};
+use crate::transcript::{Event, Recording, Reply, Request, header};
 
 /// Where schedulers call.
 pub(crate) const SCHEDULER: &str = "/api/v1/scheduler";
@@ -42,6 +42,10 @@ pub(crate) struct Session {
     pub(crate) framework: String,
     stream: String,
     used: BTreeSet<String>,
+    /// How many events were looked at for updates.
+    pub(crate) acknowledged: usize,
+    /// How many events there were before the last call.
+    pub(crate) before: usize,
 }
 
 impl Session {
@@ -60,6 +64,8 @@ impl Session {
             framework: String::new(),
             stream: String::new(),
             used: BTreeSet::new(),
+            acknowledged: 0,
+            before: 0,
         };
         session.pump_until(PATIENCE, |session| !session.events.is_empty());
         let subscribed = |event: &Value| {
@@ -190,6 +196,12 @@ impl Session {
         self.call_with(run, name, call, true)
     }
 
+    /// Calls as recorded. Where the recording was refused, its headers are what they are on purpose.
+    pub(crate) fn again(&mut self, run: &mut Run<'_>, recording: &Recording) {
+        let refused = recording.head().is_some_and(|head| head.status() == 400);
+        self.call_with(run, &recording.name, Value::Null, !refused);
+    }
+
     /// Calls with the headers of the recording as they are: they are wrong on purpose. Without a recording
     /// nothing is asked.
     pub(crate) fn wrong_call(&mut self, run: &mut Run<'_>, name: &str) {
@@ -199,7 +211,16 @@ impl Session {
     }
 
     fn call_with(&mut self, run: &mut Run<'_>, name: &str, call: Value, own_stream: bool) -> Answer {
-        let Some(recording) = run.take(name) else { return self.own_call(run, call) };
+        let ask = self.ask(call.clone());
+        let Some(recording) = run.take_same(name, &ask) else {
+            let call = self.with_live(run, call);
+            let ask = self.ask(call);
+            self.pump();
+            self.before = self.count();
+            return Connection::send(run.address(Who::Master), &run.own(ask))
+                .map(|mut connection| connection.answer_within(PATIENCE))
+                .unwrap_or_default();
+        };
         let mut request = recording.request.clone();
         self.at_hand(run);
         if let Request::Parts { headers, body, .. } = &mut request {
@@ -217,17 +238,28 @@ impl Session {
             }
         }
         let bytes = run.bytes(&request, Who::Master);
+        self.pump();
+        self.before = self.count();
         run.exchange(recording, &bytes)
     }
 
-    /// A call that nobody recorded.
-    fn own_call(&self, run: &Run<'_>, call: Value) -> Answer {
+    /// A call of our own that names no offers with all that are live.
+    fn with_live(&mut self, run: &mut Run<'_>, mut call: Value) -> Value {
+        for kind in ["accept", "decline"] {
+            let path = format!("/{kind}/offer_ids");
+            if call.pointer(&path).and_then(Value::as_array).is_some_and(Vec::is_empty) {
+                call[kind]["offer_ids"] = Value::Array(self.offers(run));
+            }
+        }
+        call
+    }
+
+    /// A call of this framework.
+    fn ask(&self, call: Value) -> Ask {
         let call = merged(call, json!({"framework_id": {"value": self.framework}}));
         let mut ask = Ask::call(Who::Master, SCHEDULER, &call);
         ask.headers.push(("Mesos-Stream-Id".to_owned(), self.stream.clone()));
-        Connection::send(run.address(Who::Master), &run.own(ask))
-            .map(|mut connection| connection.answer_within(PATIENCE))
-            .unwrap_or_default()
+        ask
     }
 
     /// This framework is what unknown names mean.
@@ -279,6 +311,7 @@ impl Session {
             while at < self.events.len() {
                 let status = self.events[at].event.pointer("/update/status").cloned();
                 at += 1;
+                self.acknowledged = at;
                 let Some(status) = status else { continue };
                 if status.get("uuid").is_some() {
                     let acknowledge = json!({"agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"]});

@@ -47,8 +47,8 @@ fn is_fresh(recording: &Recording, shapes: &Shapes) -> bool {
     let of_framework = shapes.ids(framework).iter().any(|(_, kind, _)| *kind == Kind::Framework);
     let subscribes = call_type == "SUBSCRIBE" && !refused;
     let of_files = path.contains("/slaves/") || path.contains("/files/") && !refused && method != "GET";
-    let reads =
-        super::reads(recording) && !LATER.iter().any(|word| recording.file().ends_with(&format!("_{word}")));
+    let reads = super::reads(&recording.request)
+        && !LATER.iter().any(|word| recording.file().ends_with(&format!("_{word}")));
     let in_errors = name.starts_with("errors/") && !subscribes;
     !of_framework && !of_files && (reads || in_errors || harmless(call_type))
 }

@@ -48,12 +48,9 @@ pub(super) fn without(mut task: Value, field: &str) -> Value {
 /// Accepts all offers with operations, under a name; gives back how many events there were before.
 pub(super) fn accept(run: &mut Run<'_>, session: &mut Session, name: &str, operations: Value) -> usize {
     let name = if name.is_empty() { String::new() } else { format!("scheduler/{name}") };
-    let ids = if run.has(&name) { Vec::new() } else { session.offers(run) };
-    session.pump();
-    let from = session.count();
-    let accept = json!({"offer_ids": ids, "filters": {"refuse_seconds": 0.0}, "operations": operations});
+    let accept = json!({"offer_ids": [], "filters": {"refuse_seconds": 0.0}, "operations": operations});
     session.call(run, &name, json!({"type": "ACCEPT", "accept": accept}));
-    from
+    session.before
 }
 
 /// Drives a framework through launching, while somebody follows the operators' events.
@@ -85,7 +82,7 @@ pub(crate) fn launch(run: &mut Run<'_>) {
     for number in 0..8 {
         let command = if number == 0 { "exit 7" } else { "exit 0" };
         let quick = task(run, &format!("quick{number}"), command);
-        let from = accept(run, &mut session, "", launch_of(quick));
+        let from = accept(run, &mut session, &format!("LAUNCH_quick{number}"), launch_of(quick));
         session.updates(run, from, 20.0, ends_in(OVER));
     }
     refused(run, &mut session);

@@ -26,7 +26,7 @@ pub(crate) use wire::wire;
 use serde_json::Value;
 
 use crate::run::Run;
-use crate::transcript::{Recording, Request};
+use crate::transcript::Request;
 
 /// Words in the names of folders and files, and the state that they tell.
 const STATES: &[&str] = &[
@@ -57,8 +57,8 @@ fn state_in(text: &str) -> Option<&'static str> {
 }
 
 /// Whether a request changes nothing.
-fn reads(recording: &Recording) -> bool {
-    let Request::Parts { method, body, .. } = &recording.request else { return false };
+pub(crate) fn reads(request: &Request) -> bool {
+    let Request::Parts { method, body, .. } = request else { return false };
     let call: Option<Value> = body.as_ref().and_then(|body| serde_json::from_slice(body).ok());
     let call = call.as_ref().and_then(|call| call.get("type")?.as_str()).unwrap_or_default();
     let is_read = |call: &str| ["GET_", "LIST_", "READ_"].iter().any(|start| call.starts_with(start));
@@ -70,7 +70,7 @@ fn reads(recording: &Recording) -> bool {
 fn others(run: &mut Run<'_>, in_state: impl Fn(&str) -> bool) {
     let found: Vec<String> = run
         .pending()
-        .filter(|recording| in_state(&recording.name) && reads(recording))
+        .filter(|recording| in_state(&recording.name) && reads(&recording.request))
         .map(|recording| recording.name.clone())
         .collect();
     for name in found {

@@ -1,5 +1,7 @@
 //! Recordings that no step knows, in the order of time: what one changed, the next one sees.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::http::Connection;
@@ -7,24 +9,26 @@ use crate::run::{Run, Who};
 use crate::session::{SCHEDULER, Session, framework, subscribe};
 use crate::transcript::{Recording, Reply, Request};
 
+/// How long what came of a call may take, where the recordings waited.
+const PAUSE: f64 = 0.7;
 /// How long a stream may take to bring what was recorded, after all else was asked.
 const LAST: f64 = 5.0;
 
-/// Drives whatever is left.
-pub(crate) fn replay(run: &mut Run<'_>) {
-    let mut left: Vec<&Recording> = run.pending().collect();
-    left.sort_by_key(|recording| {
-        (recording.master.clone(), recording.second, !is_stream(recording), recording.name.clone())
+/// Drives all recordings, in the order of time; within a second, streams first, then in `order`.
+pub(crate) fn replay(run: &mut Run<'_>, order: &BTreeMap<String, usize>) {
+    let mut all: Vec<&Recording> = run.pending().collect();
+    all.sort_by_key(|recording| {
+        let known = order.get(&recording.name).copied().unwrap_or(usize::MAX);
+        (recording.second, !is_stream(recording), known, recording.name.clone())
     });
     let mut open: Vec<(&Recording, Session)> = Vec::new();
     let mut others: Vec<(&Recording, Connection)> = Vec::new();
-    for recording in left {
+    for (at, recording) in all.iter().copied().enumerate() {
         let scheduler =
             matches!(&recording.request, Request::Parts { path, .. } if path.ends_with(SCHEDULER));
         if is_stream(recording) && scheduler {
-            open.extend(
-                Session::open(run, &recording.name, &Value::Null).map(|session| (recording, session)),
-            );
+            let session = Session::open(run, &recording.name, &Value::Null);
+            open.extend(session.map(|session| (recording, session)));
         } else if is_stream(recording) {
             let bytes = run.bytes(&recording.request, run.who(recording));
             let connection = Connection::send(run.address(run.who(recording)), &bytes);
@@ -32,9 +36,14 @@ pub(crate) fn replay(run: &mut Run<'_>) {
         } else {
             one(run, recording, &mut open);
         }
+        // What was asked a second later saw what came of this.
+        let later = all.get(at + 1).is_some_and(|next| next.second > recording.second);
         for (_, session) in &mut open {
-            let from = session.count();
-            session.updates(run, from, 0.1, |_| false);
+            let from = session.acknowledged;
+            session.updates(run, from, if later { PAUSE } else { 0.05 }, |_| false);
+        }
+        if scheduler {
+            run.names.at_hand.container = run.cluster.container();
         }
     }
     for (recording, mut session) in open {
@@ -77,14 +86,14 @@ fn one(run: &mut Run<'_>, recording: &Recording, open: &mut [(&Recording, Sessio
     let id = framework_id.map(|id| run.names.text(run.mesos, id)).unwrap_or_default();
     match open.iter_mut().find(|(_, session)| session.framework == id) {
         Some((_, session)) => {
-            session.call(run, &recording.name, json!({}));
+            session.again(run, recording);
         }
         None => {
             let Some(mut session) = Session::open(run, "", &subscribe(framework("golden", json!({})))) else {
                 return;
             };
             session.wait("OFFERS", 5.0, 0);
-            session.call(run, &recording.name, json!({}));
+            session.again(run, recording);
             session.call(run, "", json!({"type": "TEARDOWN"}));
         }
     }
