@@ -20,6 +20,7 @@ use cli::Program;
 use components::ProbeArguments;
 use parts::Services;
 use pkgpanda::api::Api;
+use runtime::Logging;
 use settings::Settings;
 use telemetry::Output;
 use up::Parts;
@@ -114,7 +115,9 @@ async fn run(command: Command, settings: Settings) -> Result<(), runtime::BoxErr
             let services = log(Output::Directory(config.dir.join("logs")))?;
             up::up(config, &services).await?;
         }
-        Command::Down { dir } => up::down(&dir, &Services { logs: None }).await?,
+        Command::Down { dir } => {
+            up::down(&dir, &Services { logs: None, logging: Logging::default() }).await?
+        }
         Command::Master(arguments) => {
             let config = arguments.config();
             let services = log(for_node(&config.dir))?;
@@ -126,9 +129,11 @@ async fn run(command: Command, settings: Settings) -> Result<(), runtime::BoxErr
             up::agent_node(config, &services).await?;
         }
         Command::MesosMaster(arguments) => {
-            log(arguments.output())?;
+            let services = log(arguments.output())?;
             settings.warn();
-            up::single(parts::mesos_master(arguments.config()?)).await?;
+            let mut config = arguments.config()?;
+            config.logging = services.logging;
+            up::single(parts::mesos_master(config)).await?;
         }
         Command::MesosAgent(arguments) => {
             let services = log(arguments.output())?;
@@ -139,6 +144,7 @@ async fn run(command: Command, settings: Settings) -> Result<(), runtime::BoxErr
             let (dir, mut config) = (arguments.work_dir(), arguments.config()?);
             let part = |dir: &Path| {
                 config.dir = dir.to_owned();
+                config.logging = services.logging;
                 parts::mesos_agent("mesos-agent", config)
             };
             up::single_in(&dir, part).await?;
@@ -186,6 +192,6 @@ fn log(output: Output) -> Result<Services, telemetry::Error> {
         Output::Stderr | Output::StderrAndFile(_) => None,
     };
     let filter = std::env::var("DCOS_LOG").ok();
-    telemetry::init(output, filter.as_deref())?;
-    Ok(Services { logs })
+    let logging = Logging::new(telemetry::init(output, filter.as_deref())?);
+    Ok(Services { logs, logging })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use admin_router::{Role, Version};
 use base::Auth;
-use runtime::{BoxError, Component, Ctx};
+use runtime::{BoxError, Component, Ctx, Logging};
 use tracing::Instrument;
 use up::{AgentNode, EndTasks, MasterNode, Part, Parts};
 
@@ -23,6 +23,8 @@ pub(crate) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 360
 pub(crate) struct Services {
     /// The directory of the components' logs, if they have one.
     pub(crate) logs: Option<PathBuf>,
+    /// How verbose the process' log is.
+    pub(crate) logging: Logging,
 }
 
 impl Parts for Services {
@@ -30,6 +32,7 @@ impl Parts for Services {
         let mut master = master::Config::new(node.ip, node.dir.join("mesos"));
         master.cluster = Some(node.cluster_id.clone());
         master.auth.clone_from(&node.auth);
+        master.logging = self.logging.clone();
         let mesos = SocketAddr::from((node.ip, master.port));
         let marathon = marathon_config(node.ip.into(), mesos, &node.dir, &node.auth);
         let role = Role::Master { mesos, marathon: SocketAddr::new(marathon.ip, marathon.port) };
@@ -47,6 +50,7 @@ impl Parts for Services {
         agent.recovery_timeout = RECOVERY_TIMEOUT;
         agent.log = self.logs.as_ref().map(|logs| telemetry::path(logs, &node.name));
         agent.auth.clone_from(&node.auth);
+        agent.logging = self.logging.clone();
         agent.docker_config.clone_from(&node.images.docker_config);
         agent.insecure_registries.clone_from(&node.images.insecure_registries);
         agent.image_quota = node.images.quota.unwrap_or(agent.image_quota);

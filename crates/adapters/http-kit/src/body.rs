@@ -130,6 +130,14 @@ impl Body {
         matches!(self.kind, Kind::Full(_))
     }
 
+    /// The bytes, if the whole body is in memory and nobody waits for its end; else the body again.
+    pub(crate) fn into_whole(self) -> Result<Bytes, Body> {
+        match self {
+            Body { kind: Kind::Full(bytes), end: None } => Ok(bytes.unwrap_or_default()),
+            other => Err(other),
+        }
+    }
+
     /// Whether nothing (more) will come.
     pub fn is_empty(&self) -> bool {
         HttpBody::is_end_stream(self)

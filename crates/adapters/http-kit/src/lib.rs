@@ -5,7 +5,8 @@
 //!
 //! What it deliberately does not do: no routing (each service matches on method and path segments
 //! by hand, because the error bodies and prefix rules of Mesos and Marathon must be exact), no TLS,
-//! no name resolution (an [`Address`] is a socket address or a path), no content coding, no HTTP/2.
+//! no name resolution (an [`Address`] is a socket address or a path), no HTTP/2, no content coding but
+//! [`compress`].
 //!
 //! Entry points: [`serve`] and [`Handler`] for servers, [`Client`] for clients, [`Body::channel`]
 //! for streams, [`outbox`] for what waits for a slow reader, [`upgrade`] for connections that stop being HTTP, [`guard`] for the refusal of
@@ -27,6 +28,7 @@
 mod address;
 mod body;
 mod client;
+pub mod compress;
 pub mod guard;
 pub mod mesos;
 pub mod outbox;

@@ -9,6 +9,7 @@
 
 mod clock;
 mod ctx;
+mod logging;
 mod notify;
 mod secret;
 mod supervisor;
@@ -17,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use clock::{Clock, entropy};
 pub use ctx::{Ctx, Readiness, Shutdown, Stop};
+pub use logging::Logging;
 pub use notify::tell_ready;
 pub use secret::read_secret;
 pub use supervisor::{Backoff, BoxError, Component, State, StateChange, Supervisor};

@@ -23,6 +23,19 @@ pub(crate) fn parse(value: &str) -> Result<Targets, Error> {
     Ok(targets)
 }
 
+/// The filter that says more: what nothing was said of, at `debug` (1) or `trace` (2 and more).
+pub(crate) fn louder(usual: &Targets, level: u32) -> Targets {
+    let default = match level {
+        0 => return usual.clone(),
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    match usual.default_level() {
+        Some(said) if said >= default => usual.clone(),
+        _ => usual.clone().with_default(default),
+    }
+}
+
 /// Whether this can be the path of a module. Filters by spans or fields are not offered.
 fn is_target(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
@@ -51,6 +64,22 @@ mod tests {
         check("master=debug", "agent", None);
         check("off", "master", None);
         check("off", sink::TARGET, Some(Level::ERROR));
+    }
+
+    #[test]
+    fn mp26_louder_says_more_and_never_less() {
+        let check = |value: &str, level: u32, target: &str, expected: Level| {
+            let targets = louder(&parse(value).unwrap(), level);
+            let all = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+            let found = all.into_iter().filter(|level| targets.would_enable(target, level)).max();
+            assert_eq!(found, Some(expected), "{value:?} at {level} for {target}");
+        };
+        check("", 0, "master", Level::INFO);
+        check("", 1, "master", Level::DEBUG);
+        check("", 3, "master", Level::TRACE);
+        check("trace", 1, "master", Level::TRACE);
+        check("warn,master=info", 2, "master", Level::INFO);
+        check("master=info", 1, "agent", Level::DEBUG);
     }
 
     #[test]

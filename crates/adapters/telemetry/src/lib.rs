@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use file::LogFile;
@@ -69,12 +70,15 @@ pub enum Error {
 }
 
 /// Sends this process' log lines to `output`. `filter` is the value of `DCOS_LOG`; without it `info`
-/// and above is written. To be called once, by the binary.
+/// and above is written. To be called once, by the binary. What is returned makes the log more verbose than
+/// that: 0 as `filter` says, 1 with `debug` of what it does not name, above that with `trace`.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn init(output: Output, filter: Option<&str>) -> Result<(), Error> {
-    let registry = tracing_subscriber::registry().with(filter::parse(filter.unwrap_or_default())?);
+pub fn init(output: Output, filter: Option<&str>) -> Result<impl Fn(u32) + Send + Sync + 'static, Error> {
+    let usual = filter::parse(filter.unwrap_or_default())?;
+    let (filtered, handle) = reload::Layer::new(usual.clone());
+    let registry = tracing_subscriber::registry().with(filtered);
     let result = match output {
         Output::Stderr => {
             let lines = tracing_subscriber::fmt::layer()
@@ -97,7 +101,11 @@ pub fn init(output: Output, filter: Option<&str>) -> Result<(), Error> {
             registry.with(sink::Sink::new(path)).try_init()
         }
     };
-    result.map_err(Error::Init)
+    result.map_err(Error::Init)?;
+    Ok(move |level| {
+        // The subscriber lives as long as the process, so that this cannot fail.
+        let _ = handle.reload(filter::louder(&usual, level));
+    })
 }
 
 /// The file that the lines of the component `name` go to with [`Output::Directory`].

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base::{Auth, fnv1a};
 pub use containers::Isolation;
+use runtime::Logging;
 
 /// The role that public agents' resources are reserved for.
 const PUBLIC_ROLE: &str = "slave_public";
@@ -89,6 +90,8 @@ pub struct Config {
     pub log: Option<PathBuf>,
     /// Domains whose names count as this cluster's own in `Host` and `Origin`.
     pub home_domains: Vec<String>,
+    /// How verbose the process' log is, which clients may change for a while.
+    pub logging: Logging,
     /// The cluster's token, which the master is shown and operators must show.
     pub auth: Auth,
     /// The file with the principal and secret that the master is shown if there is no token.
@@ -143,6 +146,7 @@ impl Config {
             end_tasks_at_shutdown: false,
             log: None,
             home_domains: Vec::new(),
+            logging: Logging::default(),
             auth: Auth::default(),
             credential: None,
             http_credentials: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use api_mesos::{Authentication, Query, Unproved, version};
+use api_mesos::{Authentication, Query, Unproved, logging, version};
 use base::Mono;
 use containers::Containers;
 use http_kit::guard::token_expected;
@@ -100,8 +100,9 @@ pub(crate) const READWRITE: &str = "mesos-agent-readwrite";
 /// The realm in which callers have to prove who they are, if that is asked for. Mesos: Slave::initialize.
 fn realm(path: &str) -> Option<&'static str> {
     match path {
-        "/" | "/help" | "/health" | "/version" | "/api/v1/executor" => None,
-        "/api/v1" | "/dcos/port-forward" => Some(READWRITE),
+        "/" | "/help" | "/health" | "/version" | "/system/stats.json" | "/api/v1/executor" => None,
+        "/api/v1" | "/dcos/port-forward" | "/logging/toggle" => Some(READWRITE),
+        _ if logging::profiler(path).is_some() => Some(READWRITE),
         _ if images_api::is_about_images(path) => Some(READWRITE),
         _ => Some(READONLY),
     }
@@ -164,13 +165,28 @@ async fn route(api: &Arc<Api>, request: Request, peer: Peer) -> Response {
                 Err(text) => bad_request(text),
             }
         }
-        "/metrics/snapshot" => answer(metrics::snapshot(api).await, jsonp),
+        "/logging/toggle" => match logging::toggle(&query) {
+            Ok(None) => refusal(StatusCode::OK, format!("{}\n", api.config.logging.level())),
+            Ok(Some((level, duration))) => {
+                api.config.logging.set(level, duration);
+                respond::status(StatusCode::OK)
+            }
+            Err(reason) => bad_request(reason),
+        },
+        "/metrics/snapshot" => match logging::timeout(&query) {
+            Ok(_) => answer(metrics::snapshot(api).await, jsonp),
+            Err(reason) => bad_request(reason),
+        },
         "/system/stats.json" => document(metrics::system(), jsonp),
         "/files/browse" | "/files/browse.json" => files::browse(api, &query).await,
         "/files/read" | "/files/read.json" => files::read(api, &query).await,
         "/files/download" | "/files/download.json" => files::download(api, &query).await,
         "/files/debug" | "/files/debug.json" => files::debug(api, &query).await,
-        _ => not_found(),
+        path => match logging::profiler(path) {
+            Some(Ok(state)) => document(state, jsonp),
+            Some(Err(reason)) => bad_request(reason),
+            None => not_found(),
+        },
     }
 }
 

@@ -62,6 +62,7 @@ use std::time::Duration;
 use agent_core::{Agent, Input, Process};
 use base::{AgentId, ContainerId, Rng};
 use containers::{Containers, ProcessIdentity};
+use http_kit::compress::compressed;
 use http_kit::guard::{HostPolicy, guarded};
 use http_kit::{Address, Handler, Listener, ServerConfig, serve, serve_with};
 use runtime::{Clock, Ctx};
@@ -211,7 +212,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let sessions = Arc::clone(&api.sessions);
     let policy =
         config.home_domains.iter().fold(HostPolicy::of_this_machine(), |policy, name| policy.domain(name));
-    let operators = guarded(Arc::new(policy), Arc::new(http::Endpoint(Arc::clone(&api))));
+    let operators = guarded(Arc::new(policy), compressed(Arc::new(http::Endpoint(Arc::clone(&api)))));
     let executors: Arc<dyn Handler> = Arc::new(http::ExecutorEndpoint(api));
     // The servers go when the event loop has: executors' last words are heard until then.
     let (loop_ended, ended) = runtime::Shutdown::new();

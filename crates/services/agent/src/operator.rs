@@ -2,6 +2,7 @@
 #![allow(clippy::result_large_err, reason = "a refusal is a whole response, moved once")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_core::{Agent, Executor, Framework, TaskRun};
 use api_mesos::Encoding;
@@ -70,6 +71,13 @@ async fn carry_out(api: &Arc<Api>, request: Request, caller: Caller) -> Result<R
     takes_answer(call.r#type(), media.accept)?;
     if sessions::is_about_sessions(&call) {
         return Box::pin(sessions::answer(api, call, media.accept)).await;
+    }
+    if call.r#type() == call::Type::SetLoggingLevel {
+        let set = call.set_logging_level.unwrap_or_default();
+        // A level that is asked for a negative time is over at once.
+        let nanoseconds = u64::try_from(set.duration.nanoseconds).unwrap_or(0);
+        api.config.logging.set(set.level, Duration::from_nanos(nanoseconds));
+        return Ok(respond::status(StatusCode::OK));
     }
     if call.r#type() == call::Type::PruneImages {
         return images_api::prune_call(api, call.prune_images).await;
@@ -152,7 +160,7 @@ async fn of_message(api: &Arc<Api>, call: Call) -> Result<Answer, Response> {
             response::Type::GetMetrics
         }
         call::Type::GetLoggingLevel => {
-            answer.get_logging_level = Some(response::GetLoggingLevel { level: 0 });
+            answer.get_logging_level = Some(response::GetLoggingLevel { level: api.config.logging.level() });
             response::Type::GetLoggingLevel
         }
         call::Type::GetAgent => {

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use base::{Auth, duration_text};
+use runtime::Logging;
 
 /// How one master runs. [`Config::new`] has Mesos' defaults.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Config {
     /// Domains whose names count as this cluster's own in `Host` and `Origin`, besides addresses,
     /// localhost and this machine's names.
     pub home_domains: Vec<String>,
+    /// How verbose the process' log is, which clients may change for a while.
+    pub logging: Logging,
     /// The cluster's token, which all requests must show that show no credentials.
     pub auth: Auth,
     /// The file with the principals and their secrets. Mesos: `--credentials`.
@@ -86,6 +89,7 @@ impl Config {
             max_operator_event_stream_subscribers: 1000,
             heartbeat_interval: Duration::from_secs(15),
             home_domains: Vec::new(),
+            logging: Logging::default(),
             auth: Auth::default(),
             credentials: None,
             authenticate: Authenticate::default(),

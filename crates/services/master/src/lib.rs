@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use api_mesos::{Authentication, Credentials, CredentialsError, NoCredentials};
 use base::{Now, Rng};
+use http_kit::compress::compressed;
 use http_kit::guard::{HostPolicy, guarded};
 use http_kit::{Address, BindError, Handler, Listener, ServerConfig};
 use master_core::{Master, RecoverError};
@@ -147,6 +148,7 @@ async fn serve(
     let api = Api {
         inbox,
         authentication,
+        logging: config.logging.clone(),
         identity,
         pulse: link::Pulse { heartbeat: config.agent_ping_timeout, silence: config.agent_silence() },
         heartbeat_interval: config.heartbeat_interval,
@@ -157,7 +159,7 @@ async fn serve(
         .iter()
         .fold(HostPolicy::of_this_machine(), |policy, domain| policy.domain(domain));
     let policy = config.hostname.iter().fold(policy, |policy, name| policy.name(name));
-    let handler: Arc<dyn Handler> = guarded(Arc::new(policy), Arc::new(api));
+    let handler: Arc<dyn Handler> = guarded(Arc::new(policy), compressed(Arc::new(api)));
     let limits = ServerConfig { max_connections: MAX_CONNECTIONS, ..ServerConfig::default() };
     let shutdown = ctx.shutdown();
     let server = http_kit::serve_with(listener, handler, limits, async move { shutdown.requested().await });

@@ -27,6 +27,21 @@ pub(crate) fn add_system(metrics: &mut Metrics) {
     metrics.insert("system/cpus_total".to_owned(), cpus as f64);
 }
 
+/// `/system/stats.json`. Mesos: process::System::stats.
+pub(crate) fn system_stats() -> Vec<u8> {
+    let mut metrics = Metrics::new();
+    add_system(&mut metrics);
+    let of = |name: &str| metrics.get(&format!("system/{name}")).copied().unwrap_or_default();
+    document(|o| {
+        o.field("avg_load_15min", of("load_15min"))
+            .field("avg_load_1min", of("load_1min"))
+            .field("avg_load_5min", of("load_5min"))
+            .field("cpus_total", of("cpus_total") as u64)
+            .field("mem_free_bytes", of("mem_free_bytes") as u64)
+            .field("mem_total_bytes", of("mem_total_bytes") as u64);
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@
 mod authentication;
 pub mod docker_parameters;
 pub mod json;
+pub mod logging;
 pub mod messages;
 mod mode;
 mod negotiation;

@@ -202,6 +202,38 @@ async fn ma60_mp23_a_running_task_is_shown() {
 }
 
 #[tokio::test]
+async fn mp24_mp26_what_is_about_the_process_is_answered_as_by_mesos() {
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let node = Node::start(config(&dir, &master)).await;
+    let _session = master.session().await;
+    let check = async |path: &str, status: u16, body: &str| {
+        for prefix in ["", "/slave(1)"] {
+            let reply = node.get(&format!("{prefix}{path}")).await;
+            assert_eq!((reply.status().as_u16(), &*text(&reply)), (status, body), "{path}");
+        }
+    };
+    check("/logging/toggle", 200, "0\n").await;
+    check("/logging/toggle?duration=1secs", 400, "Expecting 'level=value' in query.\n").await;
+    check("/logging/toggle?level=2&duration=1hrs", 200, "").await;
+    check("/logging/toggle", 200, "2\n").await;
+    let call = async |body: &str| {
+        let reply = node.call(Method::POST, "/api/v1", Some(("application/json", body.into()))).await;
+        (reply.status().as_u16(), text(&reply))
+    };
+    let set = r#"{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":1,"duration":{"nanoseconds":3600000000000}}}"#;
+    assert_eq!(call(set).await, (200, String::new()));
+    let level = r#"{"type":"GET_LOGGING_LEVEL","get_logging_level":{"level":1}}"#;
+    assert_eq!(call(r#"{"type":"GET_LOGGING_LEVEL"}"#).await, (200, level.to_owned()));
+    let perftools =
+        "Perftools is disabled. To enable perftools, configure libprocess with --enable-perftools.\n";
+    check("/profiler/start", 400, perftools).await;
+    check("/memory-profiler/download/text", 400, "No source profile exists: Not yet generated.\n").await;
+    check("/metrics/snapshot?timeout=5", 400, "Invalid timeout '5': Invalid duration '5'.\n").await;
+    assert_eq!(node.get("/metrics/snapshot?timeout=1secs").await.status(), 200);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_foreign_page_is_refused() {
     let (dir, mut master) = (Dir::new(), Master::start().await);
     let node = Node::start(config(&dir, &master)).await;

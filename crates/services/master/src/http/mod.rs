@@ -2,6 +2,7 @@
 //! decided in the event loop.
 
 mod checks;
+mod local;
 mod operator;
 pub(crate) mod routes;
 mod scheduler;
@@ -19,6 +20,7 @@ use http_kit::{
     respond,
 };
 use prost::{Message, Name};
+use runtime::Logging;
 use tracing::Instrument;
 
 use crate::event_loop::{Inbox, Unavailable};
@@ -35,6 +37,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Api {
     pub(crate) inbox: Inbox,
     pub(crate) authentication: Arc<Authentication>,
+    pub(crate) logging: Logging,
     pub(crate) identity: Arc<Identity>,
     pub(crate) pulse: link::Pulse,
     pub(crate) heartbeat_interval: Duration,
@@ -69,6 +72,8 @@ impl Api {
             Endpoint::Teardown => self.teardown(request).await,
             Endpoint::BelowRedirect => Err(not_found()),
             Endpoint::Redirect => Ok(self.redirect()),
+            Endpoint::Logging => self.toggle_logging(&request),
+            Endpoint::SystemStats | Endpoint::Profiler | Endpoint::Files => self.local(endpoint, &request),
             Endpoint::Health => Ok(respond::status(StatusCode::OK)),
             Endpoint::Root => Ok(v0::index()),
             Endpoint::Help => Ok(v0::help()),

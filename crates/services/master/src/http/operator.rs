@@ -1,12 +1,14 @@
 //! `/api/v1`, and `/teardown` that does the same as one of its calls.
 
+use std::time::Duration;
+
 use api_mesos::{Encoding, Query};
 use http_kit::mesos::{bad_request, only_post, refusal};
 use http_kit::{HeaderValue, Method, Request, Response, StatusCode, header, respond};
 use master_core::Input;
 use mesos_proto::v1::master::call::Teardown;
 use mesos_proto::v1::master::response::{
-    GetFlags, GetHealth, GetMaster, GetOperations, GetVersion, Type as Answer,
+    GetFlags, GetHealth, GetLoggingLevel, GetMaster, GetOperations, GetVersion, Type as Answer,
 };
 use mesos_proto::v1::master::{Call, Response as Facts, call};
 use mesos_proto::v1::{Flag, FrameworkId};
@@ -30,9 +32,12 @@ impl Api {
         let encoding = answer_encoding(accept.as_ref())?;
         use call::Type;
         match kind {
-            Type::GetHealth | Type::GetVersion | Type::GetFlags | Type::GetMaster | Type::GetOperations => {
-                Ok(encoded(encode_as(&self.fact(kind), encoding), encoding))
-            }
+            Type::GetHealth
+            | Type::GetVersion
+            | Type::GetFlags
+            | Type::GetMaster
+            | Type::GetOperations
+            | Type::GetLoggingLevel => Ok(encoded(encode_as(&self.fact(kind), encoding), encoding)),
             Type::GetState => self.part(OperatorView::State, encoding).await,
             Type::GetAgents => self.part(OperatorView::Agents, encoding).await,
             Type::GetFrameworks => self.part(OperatorView::Frameworks, encoding).await,
@@ -40,6 +45,11 @@ impl Api {
             Type::GetTasks => self.part(OperatorView::Tasks, encoding).await,
             Type::GetRoles => self.part(OperatorView::Roles, encoding).await,
             Type::GetMetrics => self.part(OperatorView::Metrics, encoding).await,
+            Type::SetLoggingLevel => {
+                let set = call.set_logging_level.unwrap_or_default();
+                self.logging.set(set.level, duration(set.duration.nanoseconds));
+                Ok(respond::status(StatusCode::OK))
+            }
             Type::Subscribe => self.follow(encoding).await,
             // Files of the master are its log, which goes to standard error here.
             Type::ListFiles | Type::ReadFile => Err(refusal(StatusCode::NOT_FOUND, "")),
@@ -77,6 +87,10 @@ impl Api {
             call::Type::GetOperations => {
                 answer.r#type = Some(Answer::GetOperations as i32);
                 answer.get_operations = Some(GetOperations::default());
+            }
+            call::Type::GetLoggingLevel => {
+                answer.r#type = Some(Answer::GetLoggingLevel as i32);
+                answer.get_logging_level = Some(GetLoggingLevel { level: self.logging.level() });
             }
             _ => {
                 answer.r#type = Some(Answer::GetHealth as i32);
@@ -130,6 +144,11 @@ impl Api {
         })
         .await
     }
+}
+
+/// A level that was asked for a negative time is over at once.
+fn duration(nanoseconds: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
 }
 
 fn encoded(body: impl Into<http_kit::Bytes>, encoding: Encoding) -> Response {

@@ -39,6 +39,14 @@ pub(crate) enum Endpoint {
     Tasks,
     /// `/roles`
     Roles,
+    /// `/logging/toggle`
+    Logging,
+    /// `/system/stats.json`
+    SystemStats,
+    /// `/profiler/...`, `/memory-profiler/...`
+    Profiler,
+    /// `/files/...`
+    Files,
 }
 
 impl Endpoint {
@@ -51,10 +59,13 @@ impl Endpoint {
             | Endpoint::Health
             | Endpoint::Version
             | Endpoint::Redirect
+            | Endpoint::SystemStats
             | Endpoint::BelowRedirect => None,
             Endpoint::Scheduler => Some(SCHEDULER),
             Endpoint::AgentLink => Some(AGENT),
-            Endpoint::Operator | Endpoint::Teardown => Some(READWRITE),
+            Endpoint::Operator | Endpoint::Teardown | Endpoint::Logging | Endpoint::Profiler => {
+                Some(READWRITE)
+            }
             Endpoint::Flags
             | Endpoint::Metrics
             | Endpoint::State
@@ -62,7 +73,8 @@ impl Endpoint {
             | Endpoint::Slaves
             | Endpoint::Frameworks
             | Endpoint::Tasks
-            | Endpoint::Roles => Some(READONLY),
+            | Endpoint::Roles
+            | Endpoint::Files => Some(READONLY),
         }
     }
 }
@@ -78,7 +90,26 @@ pub(crate) const AGENT: &str = "mesos-master-agent";
 
 /// The names as Mesos installs them. `.json` forms are those of DC/OS 1.9 and before, whose clients
 /// still ask for them.
-const ENDPOINTS: [(&str, Endpoint); 25] = [
+const ENDPOINTS: [(&str, Endpoint); 44] = [
+    ("logging/toggle", Endpoint::Logging),
+    ("system/stats.json", Endpoint::SystemStats),
+    ("profiler/start", Endpoint::Profiler),
+    ("profiler/stop", Endpoint::Profiler),
+    ("memory-profiler/start", Endpoint::Profiler),
+    ("memory-profiler/stop", Endpoint::Profiler),
+    ("memory-profiler/download/raw", Endpoint::Profiler),
+    ("memory-profiler/download/text", Endpoint::Profiler),
+    ("memory-profiler/download/graph", Endpoint::Profiler),
+    ("memory-profiler/statistics", Endpoint::Profiler),
+    ("memory-profiler/state", Endpoint::Profiler),
+    ("files/browse", Endpoint::Files),
+    ("files/browse.json", Endpoint::Files),
+    ("files/read", Endpoint::Files),
+    ("files/read.json", Endpoint::Files),
+    ("files/download", Endpoint::Files),
+    ("files/download.json", Endpoint::Files),
+    ("files/debug", Endpoint::Files),
+    ("files/debug.json", Endpoint::Files),
     ("help", Endpoint::Help),
     ("api/v1", Endpoint::Operator),
     ("api/v1/scheduler", Endpoint::Scheduler),

@@ -25,7 +25,10 @@ impl Api {
                 });
                 return Ok(document(flags, jsonp));
             }
-            Endpoint::Metrics => View::Metrics,
+            Endpoint::Metrics => {
+                api_mesos::logging::timeout(&query).map_err(bad_request)?;
+                View::Metrics
+            }
             Endpoint::State => View::State,
             Endpoint::StateSummary => View::StateSummary,
             Endpoint::Slaves => View::Slaves(only("slave_id")),

@@ -10,6 +10,7 @@ mod agents;
 mod authentication;
 mod documents;
 mod fixture;
+mod local;
 mod operators;
 mod raw;
 mod requests;
