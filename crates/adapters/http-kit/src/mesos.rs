@@ -34,9 +34,18 @@ pub fn unauthorized(scheme: &str, realm: &str) -> Response {
 
 /// 405 of an endpoint that only takes POST.
 pub fn only_post(found: &Method) -> Response {
-    let reason = format!("405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{found}'.");
+    only(&["POST"], found)
+}
+
+/// 405 of an endpoint that only takes these methods.
+pub fn only(methods: &[&str], found: &Method) -> Response {
+    let listed = methods.join("', '");
+    let reason =
+        format!("405 Method Not Allowed. Expecting one of {{ '{listed}' }}, but received '{found}'.");
     let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, reason);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    if let Ok(allowed) = HeaderValue::from_str(&methods.join(", ")) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
     response
 }
 

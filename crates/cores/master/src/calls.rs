@@ -3,6 +3,7 @@
 
 use agent_link::{AcknowledgeUpdate, Body, FrameworkMessage, KillTask, ShutdownExecutor};
 use base::{AgentId, FrameworkId, OfferId, Principal, TaskId};
+use mesos_proto::v1::allocator::inverse_offer_status::Status;
 use mesos_proto::v1::framework_info::capability;
 use mesos_proto::v1::scheduler::call::{self, Type, reconcile};
 use mesos_proto::v1::{self, TaskState, TaskStatus, scheduler, task_status};
@@ -98,8 +99,16 @@ impl Master {
             Type::Message => self.message_executor(turn, id, call.message.unwrap_or_default()),
             // The allocator decides without requests, as Mesos' does.
             Type::Request => self.counters.count("messages_resource_request"),
-            // There are no inverse offers and no updates of operations that could be meant.
-            Type::AcceptInverseOffers | Type::DeclineInverseOffers => {}
+            Type::AcceptInverseOffers => {
+                let call = call.accept_inverse_offers.unwrap_or_default();
+                let (offers, filters) = (&call.inverse_offer_ids, call.filters.as_ref());
+                self.answer_inverse_offers(turn, id, offers, Status::Accept, filters);
+            }
+            Type::DeclineInverseOffers => {
+                let call = call.decline_inverse_offers.unwrap_or_default();
+                let (offers, filters) = (&call.inverse_offer_ids, call.filters.as_ref());
+                self.answer_inverse_offers(turn, id, offers, Status::Decline, filters);
+            }
             Type::AcknowledgeOperationStatus => {
                 self.counters.count("messages_operation_status_update_acknowledgement");
                 self.counters.count("invalid_operation_status_update_acknowledgements");

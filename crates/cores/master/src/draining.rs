@@ -16,6 +16,7 @@ use crate::agent::Agent;
 use crate::durable::Next;
 use crate::effect::Reply;
 use crate::input::ConnId;
+use crate::maintenance::described;
 use crate::master::Master;
 use crate::registry;
 use crate::turn::Turn;
@@ -63,9 +64,16 @@ impl Master {
     }
 
     fn check_drainable(&self, id: &AgentId) -> Result<(), Reply> {
+        let agent = self.agents.get(id);
+        if let Some(machine) = agent.and_then(|agent| self.upkeep.maintenance.machine_of(&agent.info)) {
+            let machine = described(&machine.id);
+            return Err(Reply::BadRequest(format!(
+                "Agent {id} is part of a maintenance schedule under Machine {machine}"
+            )));
+        }
         let can_drain =
             |agent: &Agent| agent.capabilities.iter().any(|capability| capability == "AGENT_DRAINING");
-        if self.agents.get(id).is_some_and(|agent| !can_drain(agent)) {
+        if agent.is_some_and(|agent| !can_drain(agent)) {
             return Err(Reply::BadRequest(format!("Agent {id} is not capable of draining")));
         }
         if !self.is_known_agent(id) {
@@ -221,6 +229,7 @@ impl Master {
         self.allocator.set_agent_active(id, active);
         if was_active && !active {
             self.rescind_offers_of_agent(turn, id);
+            self.rescind_inverse_offers_of_agent(turn, id);
         }
     }
 

@@ -10,6 +10,7 @@ use base::AgentId;
 use crate::draining::Decision;
 use crate::effect::Effect;
 use crate::input::ConnId;
+use crate::maintenance::Maintenance;
 use crate::master::Master;
 use crate::registration::Departure;
 use crate::registry::RegistryOp;
@@ -31,6 +32,8 @@ pub(crate) enum Next {
     Decide { conn: ConnId, id: AgentId, decision: Decision },
     /// The agent is emptied.
     Drained(AgentId),
+    /// The maintenance schedule is this.
+    Maintain { conn: ConnId, maintenance: Box<Maintenance> },
 }
 
 impl Waiting {
@@ -64,6 +67,7 @@ impl Master {
                 Next::Depart(id, departure) => self.departed(turn, &id, departure),
                 Next::Decide { conn, id, decision } => self.decided(turn, conn, &id, decision),
                 Next::Drained(id) => self.drained(turn, &id),
+                Next::Maintain { conn, maintenance } => self.maintained(turn, conn, *maintenance),
             }
         }
     }

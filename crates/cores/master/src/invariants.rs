@@ -9,6 +9,7 @@ impl Master {
         self.check_agents();
         self.check_frameworks();
         self.check_offers();
+        self.check_upkeep();
         assert!(self.completed_frameworks.len() <= self.config.max_completed_frameworks);
         for id in self.recovered_agents.keys() {
             assert!(!self.agents.contains_key(id), "agent {id} is either registered or awaited");
@@ -95,6 +96,24 @@ impl Master {
             let stream = self.frameworks.get(id).and_then(|framework| framework.stream.as_ref());
             assert_eq!(stream.map(|stream| stream.conn), Some(*conn), "framework {id}");
         }
+    }
+
+    fn check_upkeep(&self) {
+        for (id, agent) in &self.agents {
+            let machine = self.upkeep.maintenance.machine_of(&agent.info).filter(|machine| !machine.down);
+            let known = self.upkeep.agents.get(id).map(|visited| visited.unavailability);
+            assert_eq!(known, machine.map(|machine| machine.unavailability), "agent {id} and the schedule");
+        }
+        assert!(self.upkeep.agents.keys().all(|id| self.agents.contains_key(id)));
+        assert!(self.upkeep.agents.is_empty() || self.upkeep.next_offers.is_some());
+        for (id, offer) in &self.upkeep.offers {
+            assert!(
+                self.agents[&offer.agent_id].active && self.frameworks[&offer.framework_id].is_connected()
+            );
+            assert_eq!(self.upkeep.agents[&offer.agent_id].offers.get(&offer.framework_id), Some(id));
+        }
+        let asked: usize = self.upkeep.agents.values().map(|visited| visited.offers.len()).sum();
+        assert_eq!(asked, self.upkeep.offers.len());
     }
 
     fn check_offers(&self) {

@@ -11,11 +11,14 @@ use crate::durable::Waiting;
 use crate::effect::Effect;
 use crate::framework::{Framework, Offer};
 use crate::input::{ConnId, Input};
+use crate::maintenance::Maintenance;
 use crate::metrics::{Counters, TaskReasons};
+use crate::pieces::Pieces;
 use crate::registration::Registrations;
 use crate::registry::{self, AgentRecord, Kept, RecoverError};
 use crate::timer::Timer;
 use crate::turn::Turn;
+use crate::upkeep::Upkeep;
 
 /// The master: every framework, agent, task and offer, and what becomes of each input.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Master {
     pub(crate) waiting: Waiting,
 
     pub(crate) offers: BTreeMap<OfferId, Offer>,
+    /// Maintenance of machines.
+    pub(crate) upkeep: Upkeep,
 
     pub(crate) next_framework: u64,
     pub(crate) next_agent: u64,
@@ -88,19 +93,26 @@ impl Master {
             registrations: Registrations::default(),
             waiting: Waiting::default(),
             offers: BTreeMap::new(),
+            upkeep: Upkeep::default(),
             next_framework: 0,
             next_agent: 0,
             next_offer: 0,
             next_persist: 0,
             config,
         };
+        let mut pieces = BTreeMap::new();
         for (key, value) in records {
             match registry::decode(&key, &value)? {
                 Kept::Agent(id, record) => master.recover_agent(now, id, *record),
                 Kept::Deactivation(id, known) => drop(master.deactivations.insert(id, Arc::new(known))),
                 Kept::Gone(id, since) => drop(master.gone_agents.insert(id, since)),
+                Kept::Maintenance(name, piece) => drop(pieces.insert(name, piece)),
             }
         }
+        let (pieces, bytes) = Pieces::recover(&pieces)?;
+        let maintenance = Maintenance::decode(&bytes)
+            .map_err(|source| RecoverError::Decode { key: registry::maintenance_key("head"), source })?;
+        master.upkeep = Upkeep::recover(pieces, maintenance);
         Ok(master)
     }
 
@@ -142,6 +154,7 @@ impl Master {
         }
         self.settle_draining(turn);
         self.make_offers(turn);
+        self.make_inverse_offers(turn);
     }
 
     fn run_timers(&mut self, turn: &mut Turn<'_>) {
@@ -158,6 +171,9 @@ impl Master {
                         self.rescind_offer(turn, &id);
                     }
                 }
+                Timer::RescindInverseOffer(id) => self.inverse_offer_timeout(turn, &id, at),
+                // The turn ends with them.
+                Timer::InverseOffers => {}
                 Timer::AgentUnreachable(id) => self.agent_timeout(turn, &id, at),
             }
         }

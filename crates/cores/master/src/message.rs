@@ -83,6 +83,15 @@ pub(crate) mod event {
         Event { rescind: Some(Rescind { offer_id: offer_id(id) }), ..of(Type::Rescind) }
     }
 
+    pub(crate) fn inverse_offers(inverse_offers: Vec<v1::InverseOffer>) -> Event {
+        Event { inverse_offers: Some(InverseOffers { inverse_offers }), ..of(Type::InverseOffers) }
+    }
+
+    pub(crate) fn rescind_inverse_offer(id: &OfferId) -> Event {
+        let rescind = RescindInverseOffer { inverse_offer_id: offer_id(id) };
+        Event { rescind_inverse_offer: Some(rescind), ..of(Type::RescindInverseOffer) }
+    }
+
     pub(crate) fn update(status: TaskStatus) -> Event {
         Event { update: Some(Update { status }), ..of(Type::Update) }
     }

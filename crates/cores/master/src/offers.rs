@@ -70,13 +70,20 @@ impl Master {
         }
     }
 
-    fn add_offer(&mut self, turn: &mut Turn<'_>, allocation: Allocation) -> v1::Offer {
+    /// An id for an offer or an inverse one.
+    pub(crate) fn new_offer_id(&mut self) -> OfferId {
         let id = OfferId::from(format!("{}-O{}", self.config.info.id, self.next_offer));
         self.next_offer += 1;
+        id
+    }
+
+    fn add_offer(&mut self, turn: &mut Turn<'_>, allocation: Allocation) -> v1::Offer {
+        let id = self.new_offer_id();
+        let unavailability = self.unavailability(&allocation.agent);
         let framework =
             self.frameworks.get_mut(&allocation.framework).expect("only known frameworks are offered");
         let agent = self.agents.get_mut(&allocation.agent).expect("only registered agents are offered");
-        let message = offer_message(&id, framework, agent, &allocation);
+        let message = v1::Offer { unavailability, ..offer_message(&id, framework, agent, &allocation) };
         agent.offered += &allocation.resources;
         agent.offers.insert(id.clone());
         framework.offers.insert(id.clone());
@@ -156,7 +163,7 @@ fn offer_message(id: &OfferId, framework: &Framework, agent: &Agent, allocation:
     }
 }
 
-fn agent_url(agent: &Agent) -> v1::Url {
+pub(crate) fn agent_url(agent: &Agent) -> v1::Url {
     let hostname = agent.info.hostname.clone();
     let ip = hostname.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_string());
     v1::Url {

@@ -33,6 +33,9 @@ impl Master {
                 let id = call.reactivate_agent.unwrap_or_default().agent_id.value;
                 self.reactivate_agent(turn, conn, AgentId::from(id));
             }
+            Type::UpdateMaintenanceSchedule | Type::StartMaintenance | Type::StopMaintenance => {
+                self.maintenance_call(turn, conn, call);
+            }
             Type::MarkAgentGone => {
                 let id = call.mark_agent_gone.unwrap_or_default().agent_id.value;
                 self.mark_agent_gone(turn, conn, &AgentId::from(id));

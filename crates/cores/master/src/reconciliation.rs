@@ -194,6 +194,7 @@ impl Master {
             let info = self.agents[id].info.clone();
             self.persist(turn, vec![registry::put_agent(id, &info, None)]);
             turn.publish(published::agent_added(self.agents[id].view()));
+            self.look_up_unavailability(turn, id);
         }
         self.welcome(turn, id, conn, hello);
         self.update_frameworks_of(turn, conn, hello);

@@ -26,6 +26,7 @@ use crate::registry::{self, RegistryOp};
 use crate::timer::Timer;
 use crate::turn::Turn;
 use crate::updates::ends_here;
+use crate::upkeep::MACHINE_DOWN;
 use crate::validation;
 
 /// Agents that wait for the registry.
@@ -107,8 +108,12 @@ impl Master {
 
     /// Has an agent end all it runs and leave.
     pub(crate) fn shut_down(turn: &mut Turn<'_>, conn: ConnId, reason: &str) {
-        turn.tell_agent(conn, Body::Shutdown(Shutdown { reason: reason.to_owned() }));
+        Self::tell_to_shut_down(turn, conn, reason);
         turn.close(conn);
+    }
+
+    pub(crate) fn tell_to_shut_down(turn: &mut Turn<'_>, conn: ConnId, reason: &str) {
+        turn.tell_agent(conn, Body::Shutdown(Shutdown { reason: reason.to_owned() }));
     }
 
     fn hello(&mut self, turn: &mut Turn<'_>, conn: ConnId, hello: Box<Hello>) {
@@ -127,6 +132,9 @@ impl Master {
         }
         if let Err(reason) = validation::agent::validate(&hello) {
             return Self::refuse(turn, conn, reason, true);
+        }
+        if hello.agent.as_ref().is_some_and(|agent| self.refuse_if_down(turn, conn, agent)) {
+            return;
         }
         match id {
             None => self.register(turn, conn, hello),
@@ -223,6 +231,16 @@ impl Master {
 
     pub(crate) fn admitted(&mut self, turn: &mut Turn<'_>, id: &AgentId) {
         let Some(admission) = self.registrations.admissions.remove(id) else { return };
+        if admission.hello.agent.as_ref().is_some_and(|agent| self.is_down(agent)) {
+            // Maintenance started meanwhile: all that was there is removed.
+            if let Some(conn) = admission.conn {
+                self.agent_conns.remove(&conn);
+                Self::shut_down(turn, conn, MACHINE_DOWN);
+            }
+            self.unreachable_agents.remove(id);
+            self.deactivations.remove(id);
+            return self.persist(turn, vec![registry::remove_agent(id), registry::remove_deactivation(id)]);
+        }
         let unreachable = self.unreachable_agents.remove(id).is_some();
         match (admission.conn, admission.comes_back) {
             (Some(conn), true) if unreachable => {
@@ -288,6 +306,7 @@ impl Master {
             deactivation,
         };
         self.agents.insert(id.clone(), agent);
+        self.look_up_unavailability(turn, id);
         self.welcome(turn, id, conn, hello);
         self.update_frameworks_of(turn, conn, hello);
         turn.publish(published::agent_added(self.agents[id].view()));
@@ -450,7 +469,10 @@ impl Master {
         }
         if let Some(Admission { conn: Some(conn), hello, .. }) = came_back {
             self.agent_conns.remove(&conn);
-            self.reregister(turn, id, conn, hello);
+            let is_down = hello.agent.as_ref().is_some_and(|agent| self.refuse_if_down(turn, conn, agent));
+            if !is_down {
+                self.reregister(turn, id, conn, hello);
+            }
         }
         if let Departure::Gone(Some(conn)) = departure {
             turn.reply(conn, Reply::Ok);
@@ -508,6 +530,8 @@ impl Master {
             self.remove_executor(id, &framework, &executor);
         }
         self.rescind_offers_of_agent(turn, id);
+        self.rescind_inverse_offers_of_agent(turn, id);
+        self.upkeep.agents.remove(id);
         self.allocator.remove_agent(id, &[]);
         self.agents.remove(id);
         turn.publish(published::agent_removed(id));

@@ -23,6 +23,12 @@ pub enum RecoverError {
         /// The key.
         key: String,
     },
+    /// A record that another one says is there.
+    #[error("registry record {key} is missing")]
+    Missing {
+        /// The key.
+        key: String,
+    },
     /// A value that is not what its key promises.
     #[error("registry record {key} cannot be decoded")]
     Decode {
@@ -36,9 +42,10 @@ pub enum RecoverError {
 const AGENTS: &str = "agents";
 const DEACTIVATIONS: &str = "deactivations";
 const GONE: &str = "gone";
+const MAINTENANCE: &str = "maintenance";
 
 /// The kinds of records: the first segments of their keys. Who stores the registry lists them all.
-pub const KINDS: [&str; 3] = [AGENTS, DEACTIVATIONS, GONE];
+pub const KINDS: [&str; 4] = [AGENTS, DEACTIVATIONS, GONE, MAINTENANCE];
 
 /// One record, read back.
 #[derive(Debug)]
@@ -49,6 +56,8 @@ pub(crate) enum Kept {
     Deactivation(AgentId, Deactivation),
     /// An agent that never comes back, and since when.
     Gone(AgentId, Wall),
+    /// A piece of the maintenance schedule, by name.
+    Maintenance(String, Vec<u8>),
 }
 
 /// What the registry knows of an agent. Written as protobuf: fields are only ever added.
@@ -97,6 +106,19 @@ pub(crate) fn put_gone(id: &AgentId, since: Wall) -> RegistryOp {
 
 pub(crate) fn remove_gone(id: &AgentId) -> RegistryOp {
     remove(GONE, id.as_str())
+}
+
+/// The key of a piece of the maintenance schedule.
+pub(crate) fn maintenance_key(name: &str) -> String {
+    key(MAINTENANCE, name)
+}
+
+pub(crate) fn put_maintenance(name: &str, piece: Vec<u8>) -> RegistryOp {
+    RegistryOp { key: maintenance_key(name), value: Some(piece) }
+}
+
+pub(crate) fn remove_maintenance(name: &str) -> RegistryOp {
+    remove(MAINTENANCE, name)
 }
 
 pub(crate) fn put_agent(id: &AgentId, info: &v1::AgentInfo, unreachable_since: Option<Wall>) -> RegistryOp {
@@ -160,6 +182,7 @@ pub(crate) fn decode(key: &str, value: &[u8]) -> Result<Kept, RecoverError> {
             let record = GoneRecord::decode(value).map_err(bad)?;
             Ok(Kept::Gone(AgentId::new(name), Wall(record.since)))
         }
+        MAINTENANCE => Ok(Kept::Maintenance(name, value.to_vec())),
         _ => Err(unknown()),
     }
 }

@@ -274,6 +274,7 @@ impl Master {
         for offer in &offers {
             self.discard_offer(offer);
         }
+        self.forget_inverse_offers_to(id);
     }
 
     pub(crate) fn is_completed(&self, id: &FrameworkId) -> bool {
@@ -335,6 +336,7 @@ impl Master {
                 turn.tell_agent(conn, Body::ShutdownFramework(ShutdownFramework { framework_id }));
             }
         }
+        self.forget_inverse_answers_of(id);
         self.allocator.remove_framework(id);
         let Some(mut framework) = self.frameworks.remove(id) else { return };
         framework.recovered = false;

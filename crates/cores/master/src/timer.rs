@@ -9,6 +9,10 @@ pub(crate) enum Timer {
     RemoveFramework(FrameworkId),
     /// An offer is not answered.
     RescindOffer(OfferId),
+    /// An inverse offer is not answered.
+    RescindInverseOffer(OfferId),
+    /// Frameworks may be asked again to leave agents.
+    InverseOffers,
     /// A disconnected agent does not come back, or one of the registry after a failover of the master.
     AgentUnreachable(AgentId),
 }

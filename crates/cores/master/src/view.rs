@@ -62,7 +62,7 @@ impl Master {
             reregistered_time: Some(time(framework.reregistered)),
             unregistered_time: Some(time(framework.unregistered.unwrap_or_default())),
             offers: self.offers_of(framework).map(|offer| (*offer.message).clone()).collect(),
-            inverse_offers: Vec::new(),
+            inverse_offers: self.inverse_offers_to(&framework.id),
             allocated_resources: self.used_by(framework).to_wire(WireForm::Endpoint),
             offered_resources: self.offered_to(framework).to_wire(WireForm::Endpoint),
             offer_constraints: None,

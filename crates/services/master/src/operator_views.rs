@@ -7,8 +7,8 @@ use master_core::{Framework, Master, Metrics};
 use mesos_proto::binary::encode;
 use mesos_proto::json::write_json;
 use mesos_proto::v1::master::response::{
-    GetAgents, GetExecutors, GetFrameworks, GetMetrics, GetRoles, GetState, GetTasks, Type, get_executors,
-    get_frameworks,
+    GetAgents, GetExecutors, GetFrameworks, GetMaintenanceSchedule, GetMaintenanceStatus, GetMetrics,
+    GetRoles, GetState, GetTasks, Type, get_executors, get_frameworks,
 };
 use mesos_proto::v1::master::{Event, Response, event};
 use mesos_proto::v1::{self, Metric, value};
@@ -68,6 +68,16 @@ pub(crate) fn response(master: &Master, part: OperatorView, encoding: Encoding) 
         }
         OperatorView::Roles => {
             encode_as(&Response { get_roles: Some(get_roles(master)), ..answer(Type::GetRoles) }, encoding)
+        }
+        OperatorView::MaintenanceSchedule => {
+            let schedule = GetMaintenanceSchedule { schedule: master.maintenance_schedule().clone() };
+            let kind = Type::GetMaintenanceSchedule;
+            encode_as(&Response { get_maintenance_schedule: Some(schedule), ..answer(kind) }, encoding)
+        }
+        OperatorView::MaintenanceStatus => {
+            let status = GetMaintenanceStatus { status: master.maintenance_status() };
+            let kind = Type::GetMaintenanceStatus;
+            encode_as(&Response { get_maintenance_status: Some(status), ..answer(kind) }, encoding)
         }
         OperatorView::Metrics => unreachable!("metrics are more than the master's state"),
     }

@@ -25,6 +25,10 @@ pub(crate) enum View {
     Tasks(TaskQuery),
     /// `/roles`
     Roles,
+    /// `/maintenance/schedule`
+    MaintenanceSchedule,
+    /// `/maintenance/status`
+    MaintenanceStatus,
     /// `/metrics/snapshot`
     Metrics,
     /// The answer to a call of the operator API that reads.
@@ -46,6 +50,10 @@ pub(crate) enum OperatorView {
     Tasks,
     /// GET_ROLES
     Roles,
+    /// GET_MAINTENANCE_SCHEDULE
+    MaintenanceSchedule,
+    /// GET_MAINTENANCE_STATUS
+    MaintenanceStatus,
     /// GET_METRICS
     Metrics,
 }
@@ -101,6 +109,8 @@ impl Scene<'_> {
             View::Frameworks(only) => v0::frameworks(master, only.as_deref()),
             View::Tasks(query) => v0::tasks(master, query),
             View::Roles => v0::roles(master),
+            View::MaintenanceSchedule => v0::maintenance_schedule(master),
+            View::MaintenanceStatus => v0::maintenance_status(master),
             View::Metrics => metrics::document_of(&self.metrics()),
             View::Operator(OperatorView::Metrics, encoding) => {
                 operator_views::metrics(&self.metrics(), *encoding)

@@ -22,6 +22,9 @@ pub enum DecodeError {
     /// The JSON is a list, string, number, boolean or null.
     #[error("Expecting a JSON object")]
     NotAnObject,
+    /// The JSON is no list.
+    #[error("Expecting a JSON array")]
+    NotAList,
     /// The JSON value of a field has a type that the field cannot take.
     #[error("Not expecting a JSON {found} for field '{field}'")]
     Unexpected {

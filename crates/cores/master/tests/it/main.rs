@@ -5,5 +5,6 @@ mod agents;
 mod cluster;
 mod frameworks;
 mod launch;
+mod maintenance;
 mod operators;
 mod simulation;

@@ -49,6 +49,8 @@ struct World {
     uuid: u8,
     /// Agents that may be gone.
     gone: BTreeSet<String>,
+    /// Whether there was any maintenance.
+    maintained: bool,
     /// What operators asked for and have no answer to.
     asked: Vec<(ConnId, &'static str, String)>,
 }
@@ -85,6 +87,7 @@ impl World {
             masters: 0,
             uuid: 0,
             gone: BTreeSet::new(),
+            maintained: false,
             asked: Vec::new(),
         }
     }
@@ -110,7 +113,8 @@ impl World {
             60..76 => self.deliver_to_framework(framework),
             76..84 => self.use_offer(framework),
             84 => self.kill(framework),
-            85 => self.operate(agent),
+            85 if self.chance(50) => self.operate(agent),
+            85 => self.maintain(agent),
             86..88 => self.suppress(framework),
             88..94 => self.cluster.persist(),
             94..99 => {
@@ -228,7 +232,8 @@ impl World {
             // As the real one: it ends all it has and comes back as a new agent.
             Body::Shutdown(_) => {
                 let id = agent.id.take();
-                assert!(id.is_none_or(|id| self.gone.contains(&id)), "only what is gone is shut down");
+                let is_gone = id.is_none_or(|id| self.gone.contains(&id));
+                assert!(is_gone || self.maintained, "only what is gone or under maintenance is shut down");
                 agent.tasks.clear();
                 agent.frameworks.clear();
             }
@@ -329,6 +334,10 @@ impl World {
                     self.cluster.framework_call(&Framework { conn, id }, &rest);
                 }
             }
+            EventType::InverseOffers => {
+                let offers = event.inverse_offers.unwrap().inverse_offers;
+                self.answer_inverse_offers(n, &offers);
+            }
             _ => {}
         }
     }
@@ -391,6 +400,38 @@ impl World {
             self.gone.insert(id.clone());
         }
         self.asked.push((conn, kind, id));
+    }
+
+    /// An operator schedules, starts or ends maintenance of a host, and may never hear of it.
+    fn maintain(&mut self, n: usize) {
+        let machines = format!(r#"[{{"hostname":"host{n}","ip":"10.0.0.{n}"}}]"#);
+        let start = self.rng.below(3);
+        let call = match self.rng.below(10) {
+            0..4 => format!(
+                r#"{{"type":"UPDATE_MAINTENANCE_SCHEDULE","update_maintenance_schedule":{{"schedule":{{"windows":[{{"machine_ids":{machines},"unavailability":{{"start":{{"nanoseconds":{start}}}}}}}]}}}}}}"#
+            ),
+            4 => NO_SCHEDULE.to_owned(),
+            5..7 => {
+                format!(r#"{{"type":"START_MAINTENANCE","start_maintenance":{{"machines":{machines}}}}}"#)
+            }
+            _ => stop(n),
+        };
+        self.maintained = true;
+        let conn = self.cluster.ask(&call);
+        self.asked.push((conn, "MAINTENANCE", String::new()));
+    }
+
+    /// Frameworks answer what they are asked, or not.
+    fn answer_inverse_offers(&mut self, n: usize, offers: &[v1::InverseOffer]) {
+        let Some(framework) = self.caller(n) else { return };
+        let ids: Vec<_> = offers.iter().map(|offer| format!(r#"{{"value":"{}"}}"#, offer.id.value)).collect();
+        let (kind, member) = match self.rng.below(3) {
+            0 => return,
+            1 => ("ACCEPT_INVERSE_OFFERS", "accept_inverse_offers"),
+            _ => ("DECLINE_INVERSE_OFFERS", "decline_inverse_offers"),
+        };
+        let rest = format!(r#""type":"{kind}","{member}":{{"inverse_offer_ids":[{}]}}"#, ids.join(","));
+        self.cluster.framework_call(&framework, &rest);
     }
 
     /// What was answered holds: what is gone stays gone, and what was decided survives the master.
@@ -478,7 +519,9 @@ impl World {
                 self.notice_closed();
             }
             // Whatever operators did, all agents are put back to use.
+            self.cluster.ask(NO_SCHEDULE);
             for n in 0..self.agents.len() {
+                self.cluster.ask(&stop(n));
                 if let Some(id) = &self.agents[n].id {
                     let call = format!(
                         r#"{{"type":"REACTIVATE_AGENT","reactivate_agent":{{"agent_id":{{"value":"{id}"}}}}}}"#
@@ -555,6 +598,15 @@ impl World {
             }
         }
     }
+}
+
+const NO_SCHEDULE: &str =
+    r#"{"type":"UPDATE_MAINTENANCE_SCHEDULE","update_maintenance_schedule":{"schedule":{}}}"#;
+
+fn stop(n: usize) -> String {
+    format!(
+        r#"{{"type":"STOP_MAINTENANCE","stop_maintenance":{{"machines":[{{"hostname":"host{n}","ip":"10.0.0.{n}"}}]}}}}"#
+    )
 }
 
 impl SimAgent {

@@ -7,6 +7,7 @@ mod operator;
 pub(crate) mod routes;
 mod scheduler;
 mod v0;
+mod v0_maintenance;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,10 @@ impl Api {
             Endpoint::Operator => self.operator(request).await,
             Endpoint::AgentLink => Ok(self.agent_link(request)),
             Endpoint::Teardown => self.teardown(request).await,
+            Endpoint::MaintenanceSchedule => self.maintenance_schedule(request).await,
+            Endpoint::MaintenanceStatus => self.maintenance_status(request).await,
+            Endpoint::MachineDown => self.machine_down(request).await,
+            Endpoint::MachineUp => self.machine_up(request).await,
             Endpoint::BelowRedirect => Err(not_found()),
             Endpoint::Redirect => Ok(self.redirect()),
             Endpoint::Logging => self.toggle_logging(&request),

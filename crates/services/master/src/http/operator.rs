@@ -44,6 +44,8 @@ impl Api {
             Type::GetExecutors => self.part(OperatorView::Executors, encoding).await,
             Type::GetTasks => self.part(OperatorView::Tasks, encoding).await,
             Type::GetRoles => self.part(OperatorView::Roles, encoding).await,
+            Type::GetMaintenanceSchedule => self.part(OperatorView::MaintenanceSchedule, encoding).await,
+            Type::GetMaintenanceStatus => self.part(OperatorView::MaintenanceStatus, encoding).await,
             Type::GetMetrics => self.part(OperatorView::Metrics, encoding).await,
             Type::SetLoggingLevel => {
                 let set = call.set_logging_level.unwrap_or_default();

@@ -25,6 +25,14 @@ pub(crate) enum Endpoint {
     BelowRedirect,
     /// `/teardown`
     Teardown,
+    /// `/maintenance/schedule`
+    MaintenanceSchedule,
+    /// `/maintenance/status`
+    MaintenanceStatus,
+    /// `/machine/down`
+    MachineDown,
+    /// `/machine/up`
+    MachineUp,
     /// `/metrics/snapshot`
     Metrics,
     /// `/state`, `/state.json`
@@ -63,9 +71,13 @@ impl Endpoint {
             | Endpoint::BelowRedirect => None,
             Endpoint::Scheduler => Some(SCHEDULER),
             Endpoint::AgentLink => Some(AGENT),
-            Endpoint::Operator | Endpoint::Teardown | Endpoint::Logging | Endpoint::Profiler => {
-                Some(READWRITE)
-            }
+            Endpoint::Operator
+            | Endpoint::Teardown
+            | Endpoint::MaintenanceSchedule
+            | Endpoint::MachineDown
+            | Endpoint::MachineUp
+            | Endpoint::Logging
+            | Endpoint::Profiler => Some(READWRITE),
             Endpoint::Flags
             | Endpoint::Metrics
             | Endpoint::State
@@ -74,6 +86,7 @@ impl Endpoint {
             | Endpoint::Frameworks
             | Endpoint::Tasks
             | Endpoint::Roles
+            | Endpoint::MaintenanceStatus
             | Endpoint::Files => Some(READONLY),
         }
     }
@@ -90,7 +103,7 @@ pub(crate) const AGENT: &str = "mesos-master-agent";
 
 /// The names as Mesos installs them. `.json` forms are those of DC/OS 1.9 and before, whose clients
 /// still ask for them.
-const ENDPOINTS: [(&str, Endpoint); 44] = [
+const ENDPOINTS: [(&str, Endpoint); 48] = [
     ("logging/toggle", Endpoint::Logging),
     ("system/stats.json", Endpoint::SystemStats),
     ("profiler/start", Endpoint::Profiler),
@@ -120,6 +133,10 @@ const ENDPOINTS: [(&str, Endpoint); 44] = [
     ("flags.json", Endpoint::Flags),
     ("redirect", Endpoint::Redirect),
     ("teardown", Endpoint::Teardown),
+    ("maintenance/schedule", Endpoint::MaintenanceSchedule),
+    ("maintenance/status", Endpoint::MaintenanceStatus),
+    ("machine/down", Endpoint::MachineDown),
+    ("machine/up", Endpoint::MachineUp),
     ("metrics/snapshot", Endpoint::Metrics),
     ("metrics/snapshot.json", Endpoint::Metrics),
     ("state", Endpoint::State),

@@ -53,13 +53,17 @@ fn task_query(query: &Query) -> TaskQuery {
     }
 }
 
-const ENDPOINTS: [&str; 16] = [
+const ENDPOINTS: [&str; 20] = [
     "/api/v1",
     "/api/v1/scheduler",
     "/flags",
     "/frameworks",
     "/health",
     "/help",
+    "/machine/down",
+    "/machine/up",
+    "/maintenance/schedule",
+    "/maintenance/status",
     "/metrics/snapshot",
     "/redirect",
     "/roles",

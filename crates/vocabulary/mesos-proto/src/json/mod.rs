@@ -22,6 +22,16 @@ pub fn from_json<T: prost::Message + Name + Default>(text: &[u8]) -> Result<T, D
     from_value(&value)
 }
 
+/// Reads a list of messages from JSON text.
+///
+/// # Errors
+/// Any [`DecodeError`]; its text is what Mesos says.
+pub fn from_json_list<T: prost::Message + Name + Default>(text: &[u8]) -> Result<Vec<T>, DecodeError> {
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| syntax(text, &error))?;
+    let serde_json::Value::Array(list) = value else { return Err(DecodeError::NotAList) };
+    list.iter().map(from_value).collect()
+}
+
 /// Reads a message from JSON that is already parsed.
 ///
 /// # Errors
