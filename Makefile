@@ -72,9 +72,10 @@ lint: tools-build ## formatting and clippy; the rules of the house are among the
 	@cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 
 # The recordings of the real Mesos, in files; and the program that is compared with them (the debug build
-# without PROGRAM=...).
+# without PROGRAM=...). Our answers are kept in the folder OURS=..., if that is said.
 TRANSCRIPTS ?= ../shared/reference/mesos-transcripts
 PROGRAM ?=
+OURS ?=
 
 .PHONY: conformance
 conformance: tools-build ## compare our answers with recordings of Mesos (TRANSCRIPTS=folder PROGRAM=dcos)
@@ -82,7 +83,7 @@ conformance: tools-build ## compare our answers with recordings of Mesos (TRANSC
 	if [ -z "$$program" ]; then \
 	  cargo build --locked --quiet --package dcos && program=$(DEBUG); \
 	fi; \
-	cargo run --locked --quiet --package conformance -- "$$program" "$(TRANSCRIPTS)" docs/compat/mesos.md
+	cargo run --locked --quiet --package conformance -- "$$program" "$(TRANSCRIPTS)" docs/compat/mesos.md $(OURS)
 
 .PHONY: bench
 bench: release tools-bench ## measure, and print one table

@@ -1,7 +1,8 @@
 //! Streams of events: their order, and what each kind of event holds.
 //!
 //! When offers come and how often the clock decides, so only the first is compared. Heartbeats are not
-//! events. Events of two tasks whose lives overlap may come in any order, as the tasks run side by side.
+//! events. Events of two tasks whose lives overlap may come in any order, as the tasks run side by side; so
+//! may what a process writes to its two outputs.
 
 use std::collections::BTreeMap;
 
@@ -127,7 +128,8 @@ impl Comparison<'_> {
         for pair in matched.windows(2) {
             let ((x, y), (next_x, next_y)) = (pair[0], pair[1]);
             let (one, other) = (&a[x].0.whose, &a[next_x].0.whose);
-            let side_by_side = one != other && span(one).1 > span(other).0;
+            let outputs = a[x].0.what == "DATA" && a[next_x].0.what == "DATA";
+            let side_by_side = one != other && (outputs || span(one).1 > span(other).0);
             if y > next_y && !side_by_side {
                 let said = |first: &Key, second: &Key| format!("{} before {}", first.shown(), second.shown());
                 self.differ("events", said(&a[x].0, &a[next_x].0), said(&b[next_y].0, &b[y].0));

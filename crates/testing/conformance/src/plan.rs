@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
         let hosts = hosts(book);
         let mut shapes: Vec<(String, String)> = Vec::new();
         for (host, who) in &hosts {
-            let name = if *who == Who::Agent { "<agent>" } else { "<master>" };
+            let name = if *who == Who::Agent { "<agent's address>" } else { "<master's address>" };
             shapes.push((host.clone(), name.to_owned()));
             if let Some((address, _)) = host.rsplit_once(':') {
                 shapes.push((address.to_owned(), "<host>".to_owned()));
@@ -301,6 +301,10 @@ fn hosts(book: &Book) -> BTreeMap<String, Who> {
             with_agents.insert(host);
         }
     }
+    // An agent may show in answers only.
+    let agents: Vec<String> =
+        hosts.keys().filter_map(|host| Some(format!("{}:{AGENT}", host.rsplit_once(':')?.0))).collect();
+    hosts.extend(agents.into_iter().map(|agent| (agent, Who::Agent)));
     for (host, who) in &mut hosts {
         if *who == Who::Alone && with_agents.contains(host.as_str()) {
             *who = Who::Master;
@@ -369,7 +373,43 @@ fn resource(resource: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Answer;
     use serde_json::json;
+
+    #[test]
+    fn answers_tell_who_was_asked() {
+        let book = |exchanges: &[(&str, &str, &str)]| {
+            let recording = |(host, status, body): &(&str, &str, &str)| {
+                let headers = vec![("Host".to_owned(), (*host).to_owned())];
+                let request =
+                    Request::Parts { method: "GET".into(), path: "/state".into(), headers, body: None };
+                let mut answer = Answer { status_line: format!("HTTP/1.1 {status}"), ..Answer::default() };
+                answer.headers.push(("Location".to_owned(), "//a:1/state".to_owned()));
+                answer.body = body.as_bytes().to_vec();
+                let (name, reply) = (format!("{host}{status}"), Reply::Whole(answer));
+                Recording { name, request, reply, elapsed: 0.0, second: None, master: None }
+            };
+            Book { recordings: exchanges.iter().map(recording).collect(), others: Vec::new() }
+        };
+        let id = "307d575e-a796-4f6e-aef8-46deb3140b24-S0";
+        let found = hosts(&book(&[
+            ("a:1", "307 Temporary Redirect", ""),
+            ("b:1", "307 Temporary Redirect", ""),
+            ("c:1", "401 Unauthorized", ""),
+            ("d:1", "200 OK", id),
+            ("e:5051", "200 OK", ""),
+        ]));
+        let expected = [
+            ("a:1", Who::Alone),
+            ("b:1", Who::Standby),
+            ("c:1", Who::Guarded),
+            ("d:1", Who::Master),
+            ("e:5051", Who::Agent),
+        ];
+        for (host, who) in expected {
+            assert_eq!(found.get(host), Some(&who), "{host}");
+        }
+    }
 
     #[test]
     fn an_agents_resources_are_found_in_both_forms() {

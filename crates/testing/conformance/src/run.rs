@@ -140,8 +140,8 @@ impl<'a> Run<'a> {
         let executor = format!("exec {} executor", program.display());
         let ours = Shapes::new(vec![
             (executor.clone(), OWN_EXECUTOR.into()),
-            (format!("{ip}:{master}"), "<master>".into()),
-            (format!("{ip}:{AGENT}"), "<agent>".into()),
+            (format!("{ip}:{master}"), "<master's address>".into()),
+            (format!("{ip}:{AGENT}"), "<agent's address>".into()),
             (ip.clone(), "<host>".into()),
         ]);
         let mut addresses: Vec<(String, String)> = Vec::new();
