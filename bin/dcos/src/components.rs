@@ -190,6 +190,9 @@ pub(crate) struct MesosMasterArguments {
     /// Whether agents have to show credentials [default: false]
     #[arg(long = "authenticate_agents", alias = "authenticate_slaves", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     authenticate_agents: Option<bool>,
+    /// How many calls a second frameworks may make, by principal: JSON as in Mesos, or the file:// of it
+    #[arg(long = "rate_limits", value_parser = contents)]
+    rate_limits: Option<String>,
     /// How clients show credentials
     #[arg(long = "http_authenticators", default_value = "basic", value_parser = ["basic"])]
     _http_authenticators: String,
@@ -217,6 +220,7 @@ impl MesosMasterArguments {
         config.offer_timeout = self.offer_timeout;
         config.auth = auth(self.token_file.as_deref())?;
         config.credentials = self.credentials;
+        config.rate_limits = self.rate_limits;
         set(&mut config.authenticate.http_readonly, self.authenticate_http_readonly);
         set(&mut config.authenticate.http_readwrite, self.authenticate_http_readwrite);
         set(&mut config.authenticate.http_frameworks, self.authenticate_http_frameworks);

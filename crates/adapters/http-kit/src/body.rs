@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -66,6 +67,9 @@ pub enum ReadBodyError {
         /// The reader's limit in bytes.
         limit: usize,
     },
+    /// The readers of all bodies together hold too many bytes.
+    #[error("too many bytes of other requests are being read")]
+    Busy,
     /// It did not end in the time the reader allows.
     #[error("the body did not end within {0:?}")]
     Timeout(Duration),
@@ -158,7 +162,29 @@ impl Body {
 
     /// Reads to the end, at most `limit` bytes. What is longer is refused, but taken off the connection as far as that
     /// is cheap.
-    pub async fn read(mut self, limit: usize) -> Result<Bytes, ReadBodyError> {
+    pub async fn read(self, limit: usize) -> Result<Bytes, ReadBodyError> {
+        self.read_counted(limit, |_| true).await
+    }
+
+    /// [`Body::read_within`] that takes what it holds out of a budget, and gives up when that is empty.
+    pub async fn read_from(
+        self,
+        budget: &Budget,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<(Bytes, Reserved), ReadBodyError> {
+        let mut reserved = Reserved { budget: budget.clone(), bytes: 0 };
+        let reading = self.read_counted(limit, |held| reserved.grow(held));
+        let read = tokio::time::timeout(timeout, reading).await;
+        Ok((read.map_err(|_| ReadBodyError::Timeout(timeout))??, reserved))
+    }
+
+    /// `may_hold` is asked before more than one piece is held, with the bytes so far.
+    async fn read_counted(
+        mut self,
+        limit: usize,
+        mut may_hold: impl FnMut(usize) -> bool,
+    ) -> Result<Bytes, ReadBodyError> {
         if usize::try_from(self.size_hint().lower()).map_or(true, |length| length > limit) {
             return Err(self.refuse(limit).await);
         }
@@ -171,12 +197,19 @@ impl Body {
         }
         // Most bodies are one piece: those are handed on without a copy.
         let Some(second) = self.next().await else { return Ok(first) };
-        let mut whole = BytesMut::with_capacity(limit.min(2 * first.len() + self.hinted_capacity()));
+        let capacity = limit.min(2 * first.len() + self.hinted_capacity());
+        if !may_hold(capacity) {
+            return Err(ReadBodyError::Busy);
+        }
+        let mut whole = BytesMut::with_capacity(capacity);
         whole.extend_from_slice(&first);
         let mut piece = second?;
         loop {
             if whole.len() + piece.len() > limit {
                 return Err(self.refuse(limit).await);
+            }
+            if !may_hold(whole.len() + piece.len()) {
+                return Err(ReadBodyError::Busy);
             }
             whole.extend_from_slice(&piece);
             match self.next().await {
@@ -212,6 +245,49 @@ impl Body {
     fn hinted_capacity(&self) -> usize {
         const WISE: u64 = 1 << 20;
         usize::try_from(self.size_hint().lower().min(WISE)).unwrap_or(0)
+    }
+}
+
+/// How many bytes of bodies may be held at once by all who read from it. Clones are the same budget.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    left: Arc<AtomicUsize>,
+}
+
+/// What a body holds of a budget; given back when it is dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Each body may hold so many bytes without asking: calls that are usual always get through.
+    const FREE: usize = 16 << 10;
+
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Budget { left: Arc::new(AtomicUsize::new(bytes)) }
+    }
+}
+
+impl Reserved {
+    /// Reserves what `held` bytes need; false if there is not so much left.
+    fn grow(&mut self, held: usize) -> bool {
+        let more = held.saturating_sub(Budget::FREE).saturating_sub(self.bytes);
+        let left = &self.budget.left;
+        let taken =
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(more)).is_ok();
+        if taken {
+            self.bytes += more;
+        }
+        taken
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -418,5 +494,26 @@ mod tests {
         let (_sender, body) = Body::channel(1);
         let error = body.read_within(10, Duration::from_millis(1)).await.unwrap_err();
         assert!(matches!(error, ReadBodyError::Timeout(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_budget_and_give_it_back() {
+        const PIECE: usize = 40 << 10;
+        let (budget, patience) = (Budget::new(100 << 10), Duration::from_secs(60));
+        let read = async |pieces: usize| {
+            let (sender, body) = Body::channel(pieces);
+            for _ in 0..pieces {
+                sender.send(vec![0; PIECE]).await.unwrap();
+            }
+            drop(sender);
+            body.read_from(&budget, 1 << 20, patience).await
+        };
+        let (first, held) = read(2).await.unwrap();
+        assert_eq!(first.len(), 2 * PIECE);
+        assert!(matches!(read(2).await, Err(ReadBodyError::Busy)));
+        assert!(read(1).await.is_ok(), "what is one piece is not held a second time");
+        drop(held);
+        assert!(read(2).await.is_ok());
+        assert_eq!(budget.left.load(Ordering::Relaxed), 100 << 10);
     }
 }

@@ -42,7 +42,9 @@ pub mod target;
 pub mod upgrade;
 
 pub use address::{Address, BindError, Listener, ParseAddressError};
-pub use body::{Body, BodyError, BodySender, ReadBodyError, SendBodyError, TrySendBodyError};
+pub use body::{
+    Body, BodyError, BodySender, Budget, ReadBodyError, Reserved, SendBodyError, TrySendBodyError,
+};
 pub use bytes::Bytes;
 pub use client::{Client, ClientConfig, ClientError, ErrorKind, Fetched, Timeouts, copy, send_over};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 
-use crate::{Bytes, ReadBodyError, Request, Response, respond};
+use crate::{Budget, Bytes, ReadBodyError, Request, Reserved, Response, respond};
 
 /// A refusal in plain text.
 pub fn refusal(status: StatusCode, reason: impl Into<String>) -> Response {
@@ -66,14 +66,30 @@ pub fn document(body: impl Into<Bytes>, jsonp: Option<&str>) -> Response {
 /// # Errors
 /// The answer that says why not: 413, 408 when it did not come within `limit`, or 400.
 pub async fn read_body(request: Request, longest: usize, limit: Duration) -> Result<Bytes, Response> {
-    request.into_body().read_within(longest, limit).await.map_err(|error| {
-        let status = match &error {
-            ReadBodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            ReadBodyError::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
-            ReadBodyError::Broken(_) => StatusCode::BAD_REQUEST,
-        };
-        refusal(status, error.to_string())
-    })
+    request.into_body().read_within(longest, limit).await.map_err(not_read)
+}
+
+/// [`read_body`] out of a budget of bytes that all bodies share.
+///
+/// # Errors
+/// As [`read_body`], or 503 when too many bytes are held already.
+pub async fn read_body_from(
+    budget: &Budget,
+    request: Request,
+    longest: usize,
+    limit: Duration,
+) -> Result<(Bytes, Reserved), Response> {
+    request.into_body().read_from(budget, longest, limit).await.map_err(not_read)
+}
+
+fn not_read(error: ReadBodyError) -> Response {
+    let status = match &error {
+        ReadBodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        ReadBodyError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        ReadBodyError::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+        ReadBodyError::Broken(_) => StatusCode::BAD_REQUEST,
+    };
+    refusal(status, error.to_string())
 }
 
 #[cfg(test)]

@@ -46,6 +46,9 @@ pub struct Config {
     /// Domains whose names count as this cluster's own in `Host` and `Origin`, besides addresses,
     /// localhost and this machine's names.
     pub home_domains: Vec<String>,
+    /// How many calls a second the frameworks of each principal may make, as JSON.
+    /// Mesos: `--rate_limits`.
+    pub rate_limits: Option<String>,
     /// How verbose the process' log is, which clients may change for a while.
     pub logging: Logging,
     /// The cluster's token, which all requests must show that show no credentials.
@@ -89,6 +92,7 @@ impl Config {
             max_operator_event_stream_subscribers: 1000,
             heartbeat_interval: Duration::from_secs(15),
             home_domains: Vec::new(),
+            rate_limits: None,
             logging: Logging::default(),
             auth: Auth::default(),
             credentials: None,
@@ -140,11 +144,11 @@ impl Config {
         if let Some(timeout) = self.offer_timeout {
             flags.push(("offer_timeout", duration_text(timeout)));
         }
-        flags.extend([
-            ("port", address.port().to_string()),
-            ("role_sorter", "drf".to_owned()),
-            ("work_dir", self.dir.display().to_string()),
-        ]);
+        flags.extend([("port", address.port().to_string())]);
+        if let Some(limits) = &self.rate_limits {
+            flags.push(("rate_limits", limits.clone()));
+        }
+        flags.extend([("role_sorter", "drf".to_owned()), ("work_dir", self.dir.display().to_string())]);
         flags
     }
 }

@@ -26,6 +26,7 @@ mod identity;
 mod links;
 mod metrics;
 mod operator_views;
+mod rate_limits;
 mod registry;
 mod roles;
 mod v0;
@@ -96,6 +97,9 @@ pub enum Error {
     /// Clients are to be authenticated and there is nothing to tell them by.
     #[error("authenticate clients; --credentials is to name the file of their secrets")]
     NoCredentials(#[from] NoCredentials),
+    /// The limits of rates are none.
+    #[error("use --rate_limits: {0}")]
+    RateLimits(String),
     /// The registry's file could not be opened.
     #[error("open the registry")]
     Store(#[from] OpenError),
@@ -117,11 +121,13 @@ pub enum Error {
 pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let started = Clock::now();
     let authentication = Arc::new(authentication(&config)?);
+    let rate_limits = rate_limits::RateLimits::parse(config.rate_limits.as_deref().unwrap_or("{}"));
+    let rate_limits = Arc::new(rate_limits.map_err(Error::RateLimits)?);
     let listener = Listener::bind(&Address::Tcp(SocketAddr::from((config.ip, config.port)))).await?;
     let make = |source| Error::Directory { path: config.dir.clone(), source };
     std::fs::create_dir_all(&config.dir).map_err(make)?;
     let store = Arc::new(Embedded::open(&config.dir.join("registry.redb")).await?);
-    serve(config, ctx, listener, store, authentication, started).await
+    serve(config, ctx, listener, store, (authentication, rate_limits), started).await
 }
 
 async fn serve(
@@ -129,7 +135,7 @@ async fn serve(
     ctx: Ctx,
     listener: Listener,
     store: Arc<dyn Store>,
-    authentication: Arc<Authentication>,
+    (authentication, rate_limits): (Arc<Authentication>, Arc<rate_limits::RateLimits>),
     started: Now,
 ) -> Result<(), Error> {
     let address = match listener.address() {
@@ -152,6 +158,8 @@ async fn serve(
         identity,
         pulse: link::Pulse { heartbeat: config.agent_ping_timeout, silence: config.agent_silence() },
         heartbeat_interval: config.heartbeat_interval,
+        bodies: http_kit::Budget::new(http::ALL_BODIES),
+        rate_limits,
         principal: None,
     };
     let policy = config

@@ -17,8 +17,8 @@ use base::Principal;
 use http_kit::guard::token_expected;
 use http_kit::mesos::{self, bad_request, not_found, refusal, unauthorized};
 use http_kit::{
-    BoxFuture, Bytes, Handler, HeaderMap, HeaderValue, Method, Peer, Request, Response, StatusCode, header,
-    respond,
+    BoxFuture, Budget, Bytes, Handler, HeaderMap, HeaderValue, Method, Peer, Request, Reserved, Response,
+    StatusCode, header, respond,
 };
 use prost::{Message, Name};
 use runtime::Logging;
@@ -26,10 +26,13 @@ use tracing::Instrument;
 
 use crate::event_loop::{Inbox, Unavailable};
 use crate::identity::Identity;
+use crate::rate_limits::RateLimits;
 use routes::{Endpoint, endpoint};
 
 /// The longest body of a call. An ACCEPT that launches a thousand tasks has about a megabyte.
 const LONGEST_BODY: usize = 64 << 20;
+/// What the bodies of all requests that are read at once may hold together.
+pub(crate) const ALL_BODIES: usize = 512 << 20;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -42,6 +45,9 @@ pub(crate) struct Api {
     pub(crate) identity: Arc<Identity>,
     pub(crate) pulse: link::Pulse,
     pub(crate) heartbeat_interval: Duration,
+    /// What the bodies of all requests together may hold.
+    pub(crate) bodies: Budget,
+    pub(crate) rate_limits: Arc<RateLimits>,
     /// Who sent the request that is answered, where that was proved.
     pub(crate) principal: Option<Principal>,
 }
@@ -53,7 +59,8 @@ impl Handler for Api {
 }
 
 impl Api {
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, mut request: Request) -> Response {
+        request.extensions_mut().insert(self.bodies.clone());
         let endpoint = endpoint(request.uri().path());
         let answered = match self.proved(endpoint.and_then(Endpoint::realm), request.headers()) {
             Ok(None) => self.dispatch(endpoint, request).await,
@@ -136,12 +143,18 @@ async fn read_call<M: Message + Name + Default>(request: Request) -> Result<M, R
         let reason = "Expecting 'Content-Type' of application/json or application/x-protobuf";
         return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     };
-    let body = read_body(request).await?;
+    let (body, _held) = read_reserved(request).await?;
     encoding.decode_call(&body).map_err(bad_request)
 }
 
 async fn read_body(request: Request) -> Result<Bytes, Response> {
-    mesos::read_body(request, LONGEST_BODY, BODY_TIMEOUT).await
+    read_reserved(request).await.map(|(body, _)| body)
+}
+
+/// A request's body, which counts for the budget of all bodies until it is let go.
+async fn read_reserved(request: Request) -> Result<(Bytes, Reserved), Response> {
+    let budget = request.extensions().get().cloned().unwrap_or_else(|| Budget::new(LONGEST_BODY));
+    mesos::read_body_from(&budget, request, LONGEST_BODY, BODY_TIMEOUT).await
 }
 
 /// The encoding that the client takes for an answer.

@@ -30,6 +30,11 @@ impl Api {
                 if kind == call::Type::ReconcileOperations {
                     answer_encoding(accept.as_ref())?;
                 }
+                let principal = self.principal.as_ref().and_then(|principal| principal.name());
+                self.rate_limits
+                    .admit(principal)
+                    .await
+                    .map_err(|dropped| refusal(StatusCode::SERVICE_UNAVAILABLE, dropped.to_string()))?;
                 let conn = self.inbox.conn();
                 let input = Input::SchedulerCall {
                     conn,

@@ -8,6 +8,7 @@ mod agent;
 mod agent_life;
 mod agents;
 mod authentication;
+mod bad_input;
 mod documents;
 mod fixture;
 mod local;
