@@ -11,7 +11,7 @@ use http_kit::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::kit::{PATIENCE, Server, call, get, post};
+use crate::kit::{PATIENCE, Server, call, get, own_ip, post};
 
 async fn remote(_request: Request, peer: Peer) -> http_kit::Response {
     respond::text(StatusCode::OK, peer.to_string())
@@ -64,7 +64,7 @@ async fn failure(address: &Address, request: Request, timeouts: Timeouts) -> (Er
 
 #[tokio::test]
 async fn errors_say_what_happened_and_whether_anything_was_sent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind((own_ip(), 0)).await.unwrap();
     let address = Address::Tcp(listener.local_addr().unwrap());
     let short = Timeouts { response_head: Some(Duration::from_millis(50)), ..Timeouts::default() };
 
@@ -132,7 +132,7 @@ async fn closing_server(listener: TcpListener, methods: Arc<Mutex<Vec<String>>>)
 
 #[tokio::test]
 async fn a_stale_connection_costs_an_idempotent_request_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind((own_ip(), 0)).await.unwrap();
     let address = Address::Tcp(listener.local_addr().unwrap());
     let methods = Arc::default();
     let server = tokio::spawn(closing_server(listener, Arc::clone(&methods)));

@@ -21,6 +21,12 @@ pub(crate) struct Server {
     task: JoinHandle<()>,
 }
 
+/// An address of this test's own: the port of a server that has gone is not another test's next one.
+pub(crate) fn own_ip() -> std::net::IpAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    [127, 63, high, low.max(1)].into()
+}
+
 impl Server {
     pub(crate) async fn start<F, Answer>(handler: F) -> Self
     where
@@ -31,7 +37,7 @@ impl Server {
     }
 
     pub(crate) async fn start_with(config: ServerConfig, handler: Arc<dyn Handler>) -> Self {
-        Server::on(&Address::Tcp(([127, 0, 0, 1], 0).into()), config, handler).await
+        Server::on(&Address::Tcp((own_ip(), 0).into()), config, handler).await
     }
 
     pub(crate) async fn on(address: &Address, config: ServerConfig, handler: Arc<dyn Handler>) -> Self {

@@ -19,12 +19,7 @@ async fn target(request: Request, _peer: Peer) -> Response {
 }
 
 fn small() -> ServerConfig {
-    ServerConfig {
-        head_timeout: Duration::from_millis(200),
-        max_head_bytes: 9000,
-        max_headers: 20,
-        ..ServerConfig::default()
-    }
+    ServerConfig { max_head_bytes: 9000, max_headers: 20, ..ServerConfig::default() }
 }
 
 #[tokio::test]
@@ -48,11 +43,6 @@ async fn raw_requests() {
     check("PUT / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400", "").await;
     check(&format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(10_000)), "HTTP/1.1 431", "").await;
     check(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(21)), "HTTP/1.1 431", "").await;
-    // Kept alive, and closed after the time that a next head may take.
-    check("GET /kept HTTP/1.1\r\n\r\n", ok, "GET /kept ").await;
-    // Both are cut off in time: a head that never ends, and silence.
-    check("GET / HTTP/1.1\r\n", "", "").await;
-    check("", "", "").await;
     // Two requests in one packet are answered in order.
     let twice =
         exchange(&server.address, "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\nConnection: close\r\n\r\n")
@@ -70,6 +60,17 @@ async fn who_sends_too_much_reads_the_refusal() {
         connection.write_all(head.as_bytes()).await.unwrap();
         connection.write_all(&vec![b'x'; 6_000_000]).await.expect("the rest is taken, too");
         read_until(&mut connection, "longer than the 10 bytes allowed").await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn silence_is_cut_off_in_time() {
+    let config = ServerConfig { head_timeout: Duration::from_millis(200), ..ServerConfig::default() };
+    let server = Server::start_with(config, Arc::new(target)).await;
+    // After an answer, within a head, and from the beginning.
+    for request in ["GET /kept HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n", ""] {
+        exchange(&server.address, request).await;
     }
     server.stop().await;
 }

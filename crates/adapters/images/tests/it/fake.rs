@@ -58,9 +58,15 @@ pub(crate) struct Server {
     task: JoinHandle<()>,
 }
 
+/// An address of this test's own: the port of a server that has gone is not another test's next one.
+pub(crate) fn own_ip() -> std::net::IpAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    [127, 65, high, low.max(1)].into()
+}
+
 impl Server {
     pub(crate) async fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
-        Server::on("127.0.0.1", answer).await
+        Server::on(&own_ip().to_string(), answer).await
     }
 
     pub(crate) async fn on(ip: &str, answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {

@@ -75,7 +75,11 @@ impl Server {
         tls: Option<TlsAcceptor>,
         answer: impl Fn(Head) -> Answer + Send + Sync + 'static,
     ) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        // A certificate is of `localhost`. Else an address of this test's own: the port of a server that has gone is not
+        // another test's next one.
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let ip = if tls.is_some() { [127, 0, 0, 1] } else { [127, 66, high, low.max(1)] };
+        let listener = TcpListener::bind(SocketAddr::from((ip, 0))).await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let scheme = if tls.is_some() { "https" } else { "http" };
         let answer = Arc::new(answer);
@@ -104,7 +108,8 @@ impl Server {
     }
 
     pub(crate) fn url(&self, credentials: &str, path: &str) -> String {
-        let host = if self.scheme == "https" { "localhost" } else { "127.0.0.1" };
+        let host =
+            if self.scheme == "https" { "localhost".to_owned() } else { self.address.ip().to_string() };
         format!("{}://{credentials}{host}:{}{path}", self.scheme, self.port())
     }
 }

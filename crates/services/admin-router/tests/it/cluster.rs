@@ -25,13 +25,19 @@ pub(crate) struct Server {
     task: JoinHandle<()>,
 }
 
+/// An address of this test's own: the port of a server that has gone is not another test's next one.
+pub(crate) fn own_ip() -> std::net::IpAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    [127, 61, high, low.max(1)].into()
+}
+
 impl Server {
     pub(crate) async fn start<F, Answer>(handler: F) -> Self
     where
         F: Fn(Request, Peer) -> Answer + Send + Sync + 'static,
         Answer: Future<Output = Response> + Send + 'static,
     {
-        Server::on(([127, 0, 0, 1], 0).into(), handler).await
+        Server::on(SocketAddr::new(own_ip(), 0), handler).await
     }
 
     pub(crate) async fn on<F, Answer>(address: SocketAddr, handler: F) -> Self

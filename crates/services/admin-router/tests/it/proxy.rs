@@ -5,7 +5,7 @@ use std::time::Duration;
 use admin_router::Role;
 use http_kit::{Body, Method, Request, Response, StatusCode, respond};
 
-use crate::cluster::{Cluster, Server, app, config, echo, echoing, request, router, with_headers};
+use crate::cluster::{Cluster, Server, app, config, echo, echoing, own_ip, request, router, with_headers};
 
 #[tokio::test]
 async fn components_are_behind_their_prefixes() {
@@ -136,7 +136,7 @@ async fn failures_have_the_status_and_the_words_of_a_gateway() {
     let gone = echoing("gone").await;
     let gone_address = gone.address;
     gone.kill().await;
-    let raw = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let raw = tokio::net::TcpListener::bind((own_ip(), 0)).await.unwrap();
     let raw_address = raw.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
@@ -197,9 +197,7 @@ async fn an_agent_has_its_version_and_a_page_that_says_so() {
 #[tokio::test]
 async fn the_version_of_an_agent_is_asked_from_its_own_router() {
     let port = admin_router::AGENT_PORT;
-    // An address of this test's own, since the port is fixed.
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let address = std::net::SocketAddr::from(([127, 61, high, low.max(1)], port));
+    let address = std::net::SocketAddr::new(own_ip(), port);
     let agent = Server::on(address, |request, _peer| echo("agent router".into(), request)).await;
     let cluster = Cluster::start().await;
     cluster.add_agent("m-S0", std::net::SocketAddr::new(agent.address.ip(), 5051));

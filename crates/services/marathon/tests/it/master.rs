@@ -50,10 +50,16 @@ struct Stream {
     sender: Arc<BodySender>,
 }
 
+/// An address of this test's own: the port of a server that has gone is not another test's next one.
+pub(crate) fn own_ip() -> std::net::IpAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    [127, 62, high, low.max(1)].into()
+}
+
 impl Master {
     /// A master whose only agent has this many cpus, and enough of all else.
     pub(crate) async fn start(cpus: f64) -> Master {
-        let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).await.expect("a free port");
+        let listener = Listener::bind(&Address::Tcp((own_ip(), 0).into())).await.expect("a free port");
         let Address::Tcp(address) = *listener.address() else { unreachable!("bound to TCP") };
         let state = State { cpus, host: "127.0.0.1".to_owned(), heartbeat_seconds: 15.0, ..State::default() };
         let (stop, stopped) = tokio::sync::watch::channel(false);

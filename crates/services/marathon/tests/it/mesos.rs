@@ -7,7 +7,7 @@ use http_kit::{Address, Listener, Peer, Request, StatusCode, respond};
 use mesos_proto::v1::scheduler::call;
 use serde_json::json;
 
-use crate::master::Master;
+use crate::master::{Master, own_ip};
 use crate::service::{Dir, Service, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,7 +122,7 @@ async fn a_standby_leads_to_its_leader() {
 async fn what_was_answered_survives_and_is_done_later() {
     let dir = Dir::new();
     let master = Master::start(100.0).await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = std::net::TcpListener::bind((own_ip(), 0)).unwrap().local_addr().unwrap();
     let service = Service::start(&dir, nobody).await;
     for id in 0..150 {
         let body = json!({"id": format!("/many/app-{id}"), "cmd": "run", "cpus": 0.01});

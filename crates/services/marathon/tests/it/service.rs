@@ -11,7 +11,7 @@ use runtime::{Ctx, Stop};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::master::Master;
+use crate::master::{Master, own_ip};
 
 /// How long anything that is waited for may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,7 +55,7 @@ impl Service {
         change: impl FnOnce(&mut Config),
     ) -> Service {
         // Held until the service binds it; another process could only take it in between.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let free = std::net::TcpListener::bind((own_ip(), 0)).expect("a free port");
         let address = free.local_addr().expect("it is bound");
         drop(free);
         let mut config = Config::new(address.ip(), master, dir.0.clone());

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::Read;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::*;
 
@@ -241,7 +241,6 @@ fn our_own_images_work() {
     eprintln!("{:?}: {} and {} MB", start.elapsed(), megabytes(&base), megabytes(&builder));
     assert_eq!(run(&builder, script), "x=$X\naa78\n");
     assert!(megabytes(&builder) < 350, "{} MB", megabytes(&builder));
-    assert!(start.elapsed() < Duration::from_secs(600));
     let compile = "cd /tmp; printf 'int main(void) { return 7; }' > x.c; printf 'all:\\n\\tcc -o x x.c\\n' > Makefile; \
                    make -s; ./x || echo $?; printf '#include <string>\\nint main() { return std::string().size(); }' > y.cc; \
                    c++ -o y y.cc; ./y; echo '{\"a\": [1, 2]}' | jq -c .a; which curl openssl patch unzip zstd file strip; rm *";
