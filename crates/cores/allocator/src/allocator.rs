@@ -2,27 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base::{AgentId, FrameworkId, Mono, Rng};
-use resources::{Conversion, NotContained, Quantities, Resources, Scalar};
+use resources::{Conversion, NotContained, Quantities, Resources};
 
 use crate::filters::Filters;
-use crate::shares::Shares;
-
-/// Less than this is not worth an offer: an offer has at least so many cpus or so much memory.
-/// Mesos: `MIN_CPUS` and `MIN_MEM`.
-pub const MIN_CPUS: Scalar = Scalar::from_thousandths(10);
-/// In mebibytes.
-pub const MIN_MEM: Scalar = Scalar::from_units(32);
-
-/// What a framework can deal with; what it cannot deal with is not offered to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Resources that may be taken back at any time.
-    pub revocable: bool,
-    /// Agents that have GPUs at all: others would fill them with work that needs none.
-    pub gpus: bool,
-    /// Resources with more than one layer of reservation.
-    pub refined_reservations: bool,
-}
+use crate::ledger::{Ledger, Quota, top};
+use crate::options::{AgentTerms, Capabilities, Options, is_worth_an_offer};
+use crate::sorter::Sorter;
 
 /// Resources that a framework is to be offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +30,16 @@ pub(crate) struct Agent {
     /// What is neither: kept, so that looking at an agent costs nothing.
     pub(crate) free: Resources,
     pub(crate) active: bool,
+    /// Whether agents of its name are offered at all.
+    pub(crate) listed: bool,
+    pub(crate) terms: AgentTerms,
 }
 
 impl Agent {
-    fn is_open(&self) -> bool {
-        self.active && is_worth_an_offer(&self.free)
+    /// Whether anybody may be offered anything of it; some frameworks may have minima of their own.
+    pub(crate) fn is_open(&self, options: &Options, own_minima: usize) -> bool {
+        let least: &[Quantities] = if own_minima > 0 { &[] } else { &options.min_allocatable };
+        self.active && self.listed && is_worth_an_offer(&self.free, least)
     }
 
     fn recompute_free(&mut self) {
@@ -66,6 +56,8 @@ pub(crate) struct Framework {
     pub(crate) roles: BTreeMap<String, bool>,
     /// Roles it has left but still has resources of.
     pub(crate) former_roles: BTreeSet<String>,
+    /// What is worth an offer to it, by role, where that is not as for everybody.
+    pub(crate) min_allocatable: BTreeMap<String, Vec<Quantities>>,
 }
 
 impl Framework {
@@ -79,34 +71,54 @@ impl Framework {
 /// What is offered counts as allocated until it is given back through [`Allocator::recover`].
 #[derive(Debug)]
 pub struct Allocator {
-    pub(crate) interval: Duration,
-    rng: Rng,
+    pub(crate) options: Options,
+    pub(crate) rng: Rng,
     pub(crate) agents: BTreeMap<AgentId, Agent>,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     /// Frameworks by the roles they are in, or have resources of.
     pub(crate) roles: BTreeMap<String, BTreeSet<FrameworkId>>,
-    pub(crate) shares: Shares,
+    pub(crate) sorter: Sorter,
+    pub(crate) ledger: Ledger,
     pub(crate) filters: Filters,
+    /// The hosts whose agents are offered; all if there is no list.
+    whitelist: Option<BTreeSet<String>>,
+    /// How many frameworks have minima of their own.
+    pub(crate) own_minima: usize,
     /// Active agents that have something worth an offer.
     pub(crate) open: BTreeSet<AgentId>,
     /// Agents of which somebody may want something since the last run. Only these are looked at.
-    candidates: BTreeSet<AgentId>,
+    pub(crate) candidates: BTreeSet<AgentId>,
+    /// Open agents of which something was kept from somebody for quotas' sake.
+    pub(crate) held: BTreeSet<AgentId>,
+    /// Whether quotas may leave more than when those agents were looked at.
+    pub(crate) relaxed: bool,
+    /// They are not looked at again before: however much changes, once an interval is enough.
+    pub(crate) held_until: Mono,
 }
 
 impl Allocator {
-    /// Nobody and nothing yet. `seed` decides the order in which agents are offered; `interval` is the
-    /// shortest and the unit of the time that declined resources stay away.
-    pub fn new(seed: u64, interval: Duration) -> Self {
+    /// Nobody and nothing yet.
+    pub fn new(options: Options) -> Self {
+        let mut rng = Rng::seeded(options.seed);
+        let lots = Rng::seeded(rng.next_u64());
+        let sorter =
+            Sorter::new(options.role_sorter, options.framework_sorter, options.excluded.clone(), lots);
         Self {
-            interval: interval.max(Duration::from_millis(1)),
-            rng: Rng::seeded(seed),
+            options,
+            rng,
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             roles: BTreeMap::new(),
-            shares: Shares::default(),
+            sorter,
+            ledger: Ledger::default(),
             filters: Filters::default(),
+            whitelist: None,
+            own_minima: 0,
             open: BTreeSet::new(),
             candidates: BTreeSet::new(),
+            held: BTreeSet::new(),
+            relaxed: false,
+            held_until: Mono(0),
         }
     }
 
@@ -120,8 +132,13 @@ impl Allocator {
         capabilities: Capabilities,
         active: bool,
     ) {
-        let framework =
-            Framework { active, capabilities, roles: BTreeMap::new(), former_roles: BTreeSet::new() };
+        let framework = Framework {
+            active,
+            capabilities,
+            roles: BTreeMap::new(),
+            former_roles: BTreeSet::new(),
+            min_allocatable: BTreeMap::new(),
+        };
         let known = self.frameworks.insert(id.clone(), framework);
         assert!(known.is_none(), "framework {id} is added once");
         self.update_framework(id, roles, suppressed, capabilities);
@@ -144,7 +161,9 @@ impl Allocator {
         framework.former_roles.extend(left.iter().cloned());
         for role in roles {
             self.roles.entry(role.clone()).or_default().insert(id.clone());
+            self.sorter.join(role, id);
         }
+        self.tell_wishes(id);
         for role in left {
             self.filters.clear_role(id, &role);
             self.forget_former_role(id, &role);
@@ -152,13 +171,38 @@ impl Allocator {
         self.reconsider_open_agents();
     }
 
+    /// Says what is worth an offer to a framework, by role, where that is not as for everybody. Mesos:
+    /// `OfferFilters.min_allocatable_resources`.
+    pub fn set_min_allocatable(&mut self, id: &FrameworkId, least: BTreeMap<String, Vec<Quantities>>) {
+        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        if framework.min_allocatable == least {
+            return;
+        }
+        self.own_minima -= usize::from(!framework.min_allocatable.is_empty());
+        self.own_minima += usize::from(!least.is_empty());
+        framework.min_allocatable = least;
+        self.reconsider_all_agents();
+    }
+
+    /// Tells the sorter which of its roles a framework wants resources for.
+    fn tell_wishes(&mut self, id: &FrameworkId) {
+        let Some(framework) = self.frameworks.get(id) else { return };
+        for role in framework.roles.keys().chain(&framework.former_roles) {
+            self.sorter.set_wanting(role, id, framework.wants(role));
+        }
+    }
+
     /// Removes a framework. What it had must have been recovered.
     pub fn remove_framework(&mut self, id: &FrameworkId) {
         let Some(framework) = self.frameworks.remove(id) else { return };
         self.filters.remove_framework(id);
         for role in framework.roles.into_keys().chain(framework.former_roles) {
-            assert!(self.shares.has_nothing(&role, id), "framework {id} is removed with nothing left");
+            assert!(self.sorter.has_nothing(&role, id), "framework {id} is removed with nothing left");
             self.leave_role(id, &role);
+        }
+        if !framework.min_allocatable.is_empty() {
+            self.own_minima -= 1;
+            self.reconsider_all_agents();
         }
     }
 
@@ -168,6 +212,7 @@ impl Allocator {
         let Some(framework) = self.frameworks.get_mut(id) else { return };
         framework.active = active;
         self.filters.remove_framework(id);
+        self.tell_wishes(id);
         if active {
             self.reconsider_open_agents();
         }
@@ -190,18 +235,51 @@ impl Allocator {
     fn set_suppressed(&mut self, id: &FrameworkId, roles: &[String], suppressed: bool) -> Vec<String> {
         let Some(framework) = self.frameworks.get_mut(id) else { return Vec::new() };
         let named = framework.roles.iter_mut().filter(|(role, _)| roles.is_empty() || roles.contains(role));
-        named
+        let named = named
             .map(|(role, is_suppressed)| {
                 *is_suppressed = suppressed;
                 role.clone()
             })
-            .collect()
+            .collect();
+        self.tell_wishes(id);
+        named
     }
 
-    /// Gives a role `weight` times what the others get. The default is 1; it must be positive.
-    pub fn set_weight(&mut self, role: &str, weight: f64) {
-        assert!(weight > 0.0, "the weight of role {role} is positive");
-        self.shares.set_weight(role, weight);
+    /// Gives a role `weight` times what the others get; 1 if `None`. It must be positive.
+    pub fn set_weight(&mut self, role: &str, weight: Option<f64>) {
+        assert!(weight.is_none_or(|weight| weight > 0.0), "the weight of role {role} is positive");
+        self.sorter.set_weight(role, weight);
+    }
+
+    /// Guarantees a top-level role, and the roles below it, resources, and limits what they get.
+    pub fn set_quota(&mut self, role: &str, quota: Option<Quota>) {
+        assert_eq!(top(role), role, "only roles at the top have quotas");
+        self.ledger.set_quota(role, quota);
+        self.relaxed = true;
+        self.reconsider_open_agents();
+    }
+
+    /// What a top-level role and the roles below it consume of a quota: what is reserved to them, and what
+    /// is unreserved and theirs, in use or offered.
+    pub fn consumed(&self, role: &str) -> Quantities {
+        self.ledger.consumed(role)
+    }
+
+    /// Offers only agents of these hosts; all if `None`. Mesos: `--whitelist`.
+    pub fn set_whitelist(&mut self, hosts: Option<BTreeSet<String>>) {
+        self.whitelist = hosts;
+        for agent in self.agents.values_mut() {
+            agent.listed = is_listed(self.whitelist.as_ref(), &agent.terms);
+        }
+        self.reconsider_all_agents();
+    }
+
+    /// Says what an agent is beside its resources.
+    pub fn set_agent_terms(&mut self, id: &AgentId, terms: AgentTerms) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.listed = is_listed(self.whitelist.as_ref(), &terms);
+        agent.terms = terms;
+        self.reconsider(id);
     }
 
     /// Adds an agent with all it has, in unallocated form, and what frameworks, all of them added, use of it.
@@ -212,8 +290,13 @@ impl Allocator {
         used: &BTreeMap<FrameworkId, Resources>,
         active: bool,
     ) {
-        self.shares.add_total(&total);
-        let agent = Agent { free: total.clone(), total, allocated: Resources::new(), active };
+        self.sorter.add_total(&total);
+        self.ledger.add_reservations(&total);
+        self.ledger.add_free(&total);
+        self.relaxed = true;
+        let terms = AgentTerms::default();
+        let listed = is_listed(self.whitelist.as_ref(), &terms);
+        let agent = Agent { free: total.clone(), total, allocated: Resources::new(), active, listed, terms };
         let known = self.agents.insert(id.clone(), agent);
         assert!(known.is_none(), "agent {id} is added once");
         for (framework, resources) in used {
@@ -229,20 +312,34 @@ impl Allocator {
         }
         let Some(agent) = self.agents.remove(id) else { return };
         assert!(agent.allocated.is_empty(), "agent {id} is removed with nothing left");
-        self.shares.remove_total(&agent.total);
+        self.sorter.remove_total(&agent.total);
+        self.ledger.remove_reservations(&agent.total);
+        self.ledger.remove_free(&agent.free);
+        self.relaxed = true;
         self.filters.remove_agent(id);
         self.open.remove(id);
         self.candidates.remove(id);
+        self.held.remove(id);
     }
 
     /// Changes what an agent has in all.
     pub fn set_agent_total(&mut self, id: &AgentId, total: Resources) {
         let Some(agent) = self.agents.get_mut(id) else { return };
-        self.shares.remove_total(&agent.total);
-        self.shares.add_total(&total);
+        self.sorter.remove_total(&agent.total);
+        self.sorter.add_total(&total);
+        self.ledger.remove_reservations(&agent.total);
+        self.ledger.add_reservations(&total);
         agent.total = total;
-        agent.recompute_free();
+        self.recompute_free(id);
+        self.relaxed = true;
         self.reconsider(id);
+    }
+
+    fn recompute_free(&mut self, id: &AgentId) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        self.ledger.remove_free(&agent.free);
+        agent.recompute_free();
+        self.ledger.add_free(&agent.free);
     }
 
     /// Converts what a framework has of an agent, offered or used, in allocated form. Mesos:
@@ -264,13 +361,18 @@ impl Allocator {
         let changes = |conversion: &&Conversion| {
             Quantities::of(&conversion.consumed) != Quantities::of(&conversion.converted)
         };
+        for Conversion { consumed, converted } in conversions {
+            // What is reserved counts for the role as part of the total.
+            by_role(consumed).iter().for_each(|(role, part)| self.ledger.refund(role, part));
+            by_role(converted).iter().for_each(|(role, part)| self.ledger.charge(role, part));
+        }
         for Conversion { consumed, converted } in conversions.iter().filter(changes) {
             for (role, part) in by_role(converted) {
                 self.join_role(framework, &role);
-                self.shares.charge(&role, framework, &part);
+                self.sorter.charge(&role, framework, &part);
             }
             for (role, part) in by_role(consumed) {
-                self.shares.refund(&role, framework, &part);
+                self.sorter.refund(&role, framework, &part);
                 self.forget_former_role(framework, &role);
             }
         }
@@ -302,23 +404,26 @@ impl Allocator {
     pub fn charge(&mut self, framework: &FrameworkId, agent: &AgentId, resources: &Resources) {
         for (role, part) in by_role(resources) {
             self.join_role(framework, &role);
-            self.shares.charge(&role, framework, &part);
+            self.sorter.charge(&role, framework, &part);
+            self.ledger.charge(&role, &part);
         }
         let Some(known) = self.agents.get_mut(agent) else { return };
         known.allocated += &resources.unallocated();
-        known.recompute_free();
+        self.recompute_free(agent);
         self.reconsider(agent);
     }
 
     /// Takes back what a framework does not have any more. Whoever wants it is offered it in the next run.
     pub fn recover(&mut self, framework: &FrameworkId, agent: &AgentId, resources: &Resources) {
         for (role, part) in by_role(resources) {
-            self.shares.refund(&role, framework, &part);
+            self.sorter.refund(&role, framework, &part);
+            self.ledger.refund(&role, &part);
             self.forget_former_role(framework, &role);
         }
+        self.relaxed = true;
         let Some(known) = self.agents.get_mut(agent) else { return };
         known.allocated.subtract_available(&resources.unallocated());
-        known.recompute_free();
+        self.recompute_free(agent);
         self.reconsider(agent);
     }
 
@@ -333,9 +438,11 @@ impl Allocator {
         resources: &Resources,
         refuse: Duration,
     ) {
-        let until = if refuse.is_zero() { Mono(now.0 + 1) } else { now + refuse.max(self.interval) };
-        if self.agents.contains_key(agent) && self.frameworks.contains_key(framework) {
-            for (role, part) in by_role(resources) {
+        let until = if refuse.is_zero() { Mono(now.0 + 1) } else { now + refuse.max(self.options.interval) };
+        // A role that the framework has left is not offered to it: should it come back, it wants to see all.
+        let roles = self.frameworks.get(framework).filter(|_| self.agents.contains_key(agent));
+        for (role, part) in by_role(resources) {
+            if roles.is_some_and(|framework| framework.roles.contains_key(&role)) {
                 let until = self.tick_from(until);
                 self.filters.add(framework, &role, agent, part.unallocated(), until);
             }
@@ -345,104 +452,44 @@ impl Allocator {
 
     /// The first tick that is not before `at`.
     fn tick_from(&self, at: Mono) -> Mono {
-        let interval = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
+        let interval = u64::try_from(self.options.interval.as_nanos()).unwrap_or(u64::MAX);
         Mono(at.0.div_ceil(interval).saturating_mul(interval))
     }
 
     /// Whether [`Allocator::allocate`] has something to look at now.
     pub fn is_due(&self, now: Mono) -> bool {
-        !self.candidates.is_empty() || self.filters.next_end().is_some_and(|end| end <= now)
+        !self.candidates.is_empty()
+            || self.filters.next_end().is_some_and(|end| end <= now)
+            || self.is_held_due(now)
+    }
+
+    /// Whether agents of which something was kept back are to be looked at again.
+    pub(crate) fn is_held_due(&self, now: Mono) -> bool {
+        self.relaxed && !self.held.is_empty() && self.held_until <= now
     }
 
     /// When [`Allocator::allocate`] has something to look at if nothing happens before.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.filters.next_end()
-    }
-
-    /// Hands out what may be wanted: each agent's free resources go to the poorest role and in it the
-    /// poorest framework that wants them. Looks only at agents where something changed.
-    pub fn allocate(&mut self, now: Mono, out: &mut Vec<Allocation>) {
-        self.filters.expire(now, &mut self.candidates);
-        let mut agents: Vec<AgentId> =
-            std::mem::take(&mut self.candidates).into_iter().filter(|id| self.open.contains(id)).collect();
-        if agents.is_empty() {
-            return;
-        }
-        let mut roles: Vec<String> = self
-            .roles
-            .iter()
-            .filter(|(role, frameworks)| frameworks.iter().any(|id| self.frameworks[id].wants(role)))
-            .map(|(role, _)| role.clone())
-            .collect();
-        if roles.is_empty() {
-            return;
-        }
-        self.rng.shuffle(&mut agents);
-        for agent in agents {
-            roles.sort_by(|a, b| self.shares.compare_roles(a, b));
-            for role in &roles {
-                self.allocate_to_role(&agent, role, out);
-                if !self.open.contains(&agent) {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn allocate_to_role(&mut self, agent: &AgentId, role: &str, out: &mut Vec<Allocation>) {
-        let mut frameworks: Vec<FrameworkId> =
-            self.roles[role].iter().filter(|id| self.frameworks[*id].wants(role)).cloned().collect();
-        frameworks.sort_by(|a, b| self.shares.compare_frameworks(role, a, b));
-        for framework in frameworks {
-            let Some(resources) = self.offerable(&framework, role, agent) else { continue };
-            let allocated = resources.allocated_to(role);
-            self.shares.charge(role, &framework, &resources);
-            let known = self.agents.get_mut(agent).expect("open agents are known");
-            known.allocated += &resources;
-            known.free.subtract_available(&resources);
-            if !known.is_open() {
-                self.open.remove(agent);
-            }
-            out.push(Allocation {
-                framework,
-                role: role.to_owned(),
-                agent: agent.clone(),
-                resources: allocated,
-            });
-            if !self.open.contains(agent) {
-                return;
-            }
-        }
-    }
-
-    /// What of an agent a framework would be offered in a role now, in unallocated form.
-    pub(crate) fn offerable(
-        &self,
-        framework: &FrameworkId,
-        role: &str,
-        agent: &AgentId,
-    ) -> Option<Resources> {
-        let (known, capabilities) = (&self.agents[agent], self.frameworks[framework].capabilities);
-        if !capabilities.gpus && known.total.gpus() > Scalar::ZERO {
-            return None;
-        }
-        let resources = known.free.filter(|identity| {
-            identity.is_allocatable_to(role)
-                && (capabilities.revocable || !identity.revocable)
-                && (capabilities.refined_reservations || identity.reservations.len() < 2)
-        });
-        (is_worth_an_offer(&resources) && !self.filters.hide(framework, role, agent, &resources))
-            .then_some(resources)
+        let held = (self.relaxed && !self.held.is_empty()).then_some(self.held_until);
+        [self.filters.next_end(), held].into_iter().flatten().min()
     }
 
     /// Looks at an agent again in the next run if it has something.
     fn reconsider(&mut self, id: &AgentId) {
-        if self.agents.get(id).is_some_and(Agent::is_open) {
+        let (options, own_minima) = (&self.options, self.own_minima);
+        if self.agents.get(id).is_some_and(|agent| agent.is_open(options, own_minima)) {
             self.open.insert(id.clone());
             self.candidates.insert(id.clone());
         } else {
             self.open.remove(id);
+            self.held.remove(id);
         }
+    }
+
+    /// Looks at all agents again after what makes one worth a look has changed.
+    fn reconsider_all_agents(&mut self) {
+        let all: Vec<AgentId> = self.agents.keys().cloned().collect();
+        all.iter().for_each(|id| self.reconsider(id));
     }
 
     fn reconsider_open_agents(&mut self) {
@@ -453,24 +500,24 @@ impl Allocator {
         let framework = self.frameworks.get_mut(id).expect("only frameworks that were added are charged");
         if !framework.roles.contains_key(role) && framework.former_roles.insert(role.to_owned()) {
             self.roles.entry(role.to_owned()).or_default().insert(id.clone());
+            self.sorter.join(role, id);
         }
     }
 
     /// Leaves a role that a framework is not in any more, once it has nothing of it.
     fn forget_former_role(&mut self, id: &FrameworkId, role: &str) {
         let Some(framework) = self.frameworks.get_mut(id) else { return };
-        if self.shares.has_nothing(role, id) && framework.former_roles.remove(role) {
+        if self.sorter.has_nothing(role, id) && framework.former_roles.remove(role) {
             self.leave_role(id, role);
         }
     }
 
     fn leave_role(&mut self, id: &FrameworkId, role: &str) {
-        self.shares.forget_framework(role, id);
+        self.sorter.leave(role, id);
         if let Some(frameworks) = self.roles.get_mut(role) {
             frameworks.remove(id);
             if frameworks.is_empty() {
                 self.roles.remove(role);
-                self.shares.forget_role(role);
             }
         }
     }
@@ -482,7 +529,7 @@ impl Allocator {
 
     /// The roles that frameworks are in or have resources of, with their dominant shares.
     pub fn roles(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.roles.keys().map(|role| (role.as_str(), self.shares.share_of(role)))
+        self.roles.keys().map(|role| (role.as_str(), self.sorter.share_of(role)))
     }
 
     /// How many filters are in force for `role`.
@@ -497,8 +544,12 @@ impl Allocator {
             if agent.total.contains(&agent.allocated) {
                 assert_eq!(agent.allocated.clone() + &agent.free, agent.total, "agent {id} adds up");
             }
-            assert_eq!(self.open.contains(id), agent.is_open(), "agent {id} is open if it has something");
+            let is_open = agent.is_open(&self.options, self.own_minima);
+            assert_eq!(self.open.contains(id), is_open, "agent {id} is open if it has something");
         }
+        assert!(self.held.is_subset(&self.open), "only of open agents something is held back");
+        self.ledger.check(self.agents.values().map(|agent| &agent.free));
+        self.sorter.check();
         self.filters.check();
         assert!(self.open.iter().all(|id| self.agents.contains_key(id)), "open agents are known");
         for (role, frameworks) in &self.roles {
@@ -511,9 +562,8 @@ impl Allocator {
     }
 }
 
-/// Whether there are enough cpus or enough memory.
-pub(crate) fn is_worth_an_offer(resources: &Resources) -> bool {
-    resources.cpus() >= MIN_CPUS || resources.mem() >= MIN_MEM
+fn is_listed(whitelist: Option<&BTreeSet<String>>, terms: &AgentTerms) -> bool {
+    whitelist.is_none_or(|hosts| hosts.contains(&terms.hostname))
 }
 
 /// Resources by the role they are allocated to, still in allocated form.

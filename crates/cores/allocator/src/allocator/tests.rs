@@ -1,4 +1,5 @@
 use super::*;
+use crate::options;
 use proptest::prelude::*;
 
 const ROLES: [&str; 4] = ["*", "eng", "eng/web", "slave_public"];
@@ -20,6 +21,10 @@ fn set(roles: &[&str]) -> BTreeSet<String> {
     roles.iter().map(|role| (*role).to_owned()).collect()
 }
 
+fn is_worth_an_offer(resources: &Resources) -> bool {
+    options::is_worth_an_offer(resources, &Options::new(0, INTERVAL).min_allocatable)
+}
+
 /// The allocator, and beside it what it should know, recomputed from lists whenever it is asked.
 struct Model {
     allocator: Allocator,
@@ -33,7 +38,7 @@ struct Model {
 impl Model {
     fn new(seed: u64) -> Self {
         Self {
-            allocator: Allocator::new(seed, INTERVAL),
+            allocator: Allocator::new(Options::new(seed, INTERVAL)),
             now: Mono(0),
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
@@ -106,7 +111,10 @@ impl Model {
                 if self.offerable(&id, &role, &allocation.agent).is_some() {
                     let mine = self.poverty(&allocation.framework, &allocation.role, &role);
                     let theirs = self.poverty(&id, &role, &allocation.role);
-                    assert!(mine <= theirs, "{id} in {role} is poorer than the one served by {allocation:?}");
+                    assert!(
+                        mine <= theirs,
+                        "{mine} {theirs}: {id} in {role} is poorer than the one served by {allocation:?}"
+                    );
                 }
             }
             self.outstanding.push(allocation);
@@ -181,7 +189,9 @@ impl Model {
                 self.allocator.decline(self.now, &it.framework, &it.agent, &it.resources, refuse);
                 let at_least = if millis == 0 { 1 } else { millis.max(1000) * 1_000_000 };
                 let until = Mono((self.now.0 + at_least).div_ceil(1_000_000_000) * 1_000_000_000);
-                self.filters.push((it.framework, it.role, it.agent, it.resources.unallocated(), until));
+                if self.frameworks[&it.framework].0.contains(&it.role) {
+                    self.filters.push((it.framework, it.role, it.agent, it.resources.unallocated(), until));
+                }
             }
             Step::Recover(nth) => {
                 if self.outstanding.is_empty() {
@@ -283,7 +293,7 @@ fn allocate(allocator: &mut Allocator, now: Duration) -> Vec<String> {
 
 #[test]
 fn reserved_resources_go_to_their_role_only() {
-    let mut allocator = Allocator::new(1, INTERVAL);
+    let mut allocator = Allocator::new(Options::new(1, INTERVAL));
     allocator.add_agent(
         &agent(0),
         parse("cpus(slave_public):1;mem(slave_public):64"),
@@ -304,7 +314,7 @@ fn reserved_resources_go_to_their_role_only() {
 #[test]
 fn declined_resources_wait_for_the_tick_after_the_filter() {
     let check = |refuse: Duration, back_at: Duration| {
-        let mut allocator = Allocator::new(1, INTERVAL);
+        let mut allocator = Allocator::new(Options::new(1, INTERVAL));
         allocator.add_framework(&framework(0), &set(&["a"]), &set(&[]), Capabilities::default(), true);
         allocator.add_agent(&agent(0), parse("cpus:1;mem:64"), &BTreeMap::new(), true);
         let mut out = Vec::new();
@@ -325,7 +335,7 @@ fn declined_resources_wait_for_the_tick_after_the_filter() {
 
 #[test]
 fn what_one_declines_the_other_gets_at_once() {
-    let mut allocator = Allocator::new(1, INTERVAL);
+    let mut allocator = Allocator::new(Options::new(1, INTERVAL));
     for n in 0..2 {
         allocator.add_framework(&framework(n), &set(&["a"]), &set(&[]), Capabilities::default(), true);
     }
@@ -339,7 +349,7 @@ fn what_one_declines_the_other_gets_at_once() {
 
 #[test]
 fn more_than_was_refused_is_offered() {
-    let mut allocator = Allocator::new(1, INTERVAL);
+    let mut allocator = Allocator::new(Options::new(1, INTERVAL));
     allocator.add_framework(&framework(0), &set(&["a"]), &set(&[]), Capabilities::default(), true);
     let used = BTreeMap::from([(framework(0), parse("cpus:1").allocated_to("a"))]);
     allocator.add_agent(&agent(0), parse("cpus:2;mem:64"), &used, true);
@@ -355,7 +365,7 @@ fn more_than_was_refused_is_offered() {
 #[test]
 fn what_a_framework_cannot_deal_with_is_kept_from_it() {
     let offered = |total: &str, capabilities: Capabilities| {
-        let mut allocator = Allocator::new(1, INTERVAL);
+        let mut allocator = Allocator::new(Options::new(1, INTERVAL));
         allocator.add_framework(&framework(0), &set(&["a"]), &set(&[]), capabilities, true);
         allocator.add_agent(&agent(0), parse(total), &BTreeMap::new(), true);
         allocate(&mut allocator, Duration::ZERO).len()
@@ -369,7 +379,7 @@ fn what_a_framework_cannot_deal_with_is_kept_from_it() {
 
 #[test]
 fn agents_without_news_are_not_looked_at() {
-    let mut allocator = Allocator::new(1, INTERVAL);
+    let mut allocator = Allocator::new(Options::new(1, INTERVAL));
     allocator.add_framework(&framework(0), &set(&["a"]), &set(&[]), Capabilities::default(), true);
     for n in 0..100 {
         allocator.add_agent(&agent(n), parse("cpus:1"), &BTreeMap::new(), true);
@@ -385,7 +395,7 @@ fn agents_without_news_are_not_looked_at() {
 
 #[test]
 fn what_is_offered_and_what_is_free_can_be_converted() {
-    let mut allocator = Allocator::new(1, INTERVAL);
+    let mut allocator = Allocator::new(Options::new(1, INTERVAL));
     let (id, one) = (agent(1), framework(1));
     allocator.add_framework(&one, &set(&["eng"]), &BTreeSet::new(), Capabilities::default(), true);
     allocator.add_agent(&id, parse("cpus:4;mem:400"), &BTreeMap::new(), true);
