@@ -577,4 +577,6 @@ pub(crate) fn by_role(resources: &Resources) -> BTreeMap<String, Resources> {
 }
 
 #[cfg(test)]
+mod quota_tests;
+#[cfg(test)]
 mod tests;

@@ -130,10 +130,11 @@ fn drop_filters(
     filters: &mut Vec<Filter>,
     goes: impl Fn(&Filter) -> bool,
 ) {
-    let end = |filter: &Filter| (filter.until, framework.clone(), agent.clone());
-    for dropped in filters.extract_if(.., |filter| goes(filter)) {
-        ends.remove(&end(&dropped));
+    let ended: Vec<Mono> = filters.extract_if(.., |filter| goes(filter)).map(|filter| filter.until).collect();
+    for until in ended {
+        // One that stays may end at the same time as one that goes.
+        if !filters.iter().any(|filter| filter.until == until) {
+            ends.remove(&(until, framework.clone(), agent.clone()));
+        }
     }
-    // One that stays may end at the same time as one that goes.
-    ends.extend(filters.iter().map(end));
 }

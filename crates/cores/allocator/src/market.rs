@@ -31,9 +31,10 @@ impl Allocator {
         self.filters.expire(now, &mut self.candidates);
         if self.is_held_due(now) {
             self.candidates.append(&mut self.held);
-            self.relaxed = false;
             self.held_until = now + self.options.interval;
         }
+        // Nothing is given back in a run: what it keeps back stays so until something changes.
+        self.relaxed &= !self.held.is_empty();
         let mut agents: Vec<AgentId> =
             std::mem::take(&mut self.candidates).into_iter().filter(|id| self.open.contains(id)).collect();
         if agents.is_empty() {

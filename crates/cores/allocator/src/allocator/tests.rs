@@ -1,6 +1,7 @@
 use super::*;
 use crate::options;
 use proptest::prelude::*;
+use resources::{Limits, Scalar};
 
 const ROLES: [&str; 4] = ["*", "eng", "eng/web", "slave_public"];
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ struct Model {
     frameworks: BTreeMap<FrameworkId, (BTreeSet<String>, BTreeSet<String>)>,
     outstanding: Vec<Allocation>,
     filters: Vec<(FrameworkId, String, AgentId, Resources, Mono)>,
+    quotas: BTreeMap<String, Quota>,
 }
 
 impl Model {
@@ -44,6 +46,7 @@ impl Model {
             frameworks: BTreeMap::new(),
             outstanding: Vec::new(),
             filters: Vec::new(),
+            quotas: BTreeMap::new(),
         }
     }
 
@@ -93,6 +96,56 @@ impl Model {
         (wanted && !hidden && is_worth_an_offer(&resources)).then_some(resources)
     }
 
+    /// What a top-level role consumes of a quota.
+    fn consumed(&self, top_role: &str) -> Quantities {
+        let mut consumed = Quantities::new();
+        for resource in self.agents.values().flatten() {
+            if resource.identity().reservation_role().split('/').next() == Some(top_role)
+                && !resource.identity().reservations.is_empty()
+            {
+                consumed.add_amount(resource.name(), resource.value().quantity());
+            }
+        }
+        for it in self.outstanding.iter().filter(|it| it.role.split('/').next() == Some(top_role)) {
+            consumed.add(&Quantities::of(&it.resources.unreserved().scalars()));
+        }
+        consumed
+    }
+
+    /// What is free beyond what is guaranteed, by name; what nobody is short of is left out.
+    fn surplus(&self) -> BTreeMap<String, i64> {
+        let mut required = Quantities::new();
+        for (role, quota) in &self.quotas {
+            let mut deficit = quota.guarantees.clone();
+            deficit.subtract(&self.consumed(role));
+            required.add(&deficit);
+        }
+        let mut free = Quantities::new();
+        self.agents.keys().for_each(|id| free.add(&Quantities::of(&self.free(id).unreserved().scalars())));
+        let surplus = |name: &str, required: Scalar| free.get(name).minus(required).thousandths();
+        required.iter().map(|(name, amount)| (name.to_owned(), surplus(name, amount))).collect()
+    }
+
+    /// What quotas let a role have of what it could have: all that is guaranteed and as much as nobody
+    /// else is guaranteed.
+    fn within_quota(&self, role: &str, resources: Resources) -> Resources {
+        let top_role = role.split('/').next().unwrap_or_default();
+        let mut bounds = Limits::new();
+        let quota = self.quotas.get(top_role).cloned().unwrap_or_default();
+        let consumed = self.consumed(top_role);
+        for (name, surplus) in self.surplus() {
+            let mut deficit = quota.guarantees.clone();
+            deficit.subtract(&consumed);
+            let most = Scalar::from_thousandths(surplus.max(0)).plus(deficit.get(&name));
+            bounds.set(&name, most);
+        }
+        let left = quota.limits.left(&consumed);
+        let counted = resources.unreserved().scalars().capped(&bounds).capped(&left);
+        let mut rest = resources.clone();
+        rest.subtract(&resources.unreserved().scalars()).unwrap();
+        rest + &counted
+    }
+
     fn everybody(&self) -> Vec<(FrameworkId, String)> {
         let pairs =
             self.frameworks.iter().flat_map(|(id, (roles, _))| roles.iter().map(move |role| (id, role)));
@@ -103,26 +156,85 @@ impl Model {
         let mut out = Vec::new();
         self.allocator.allocate(self.now, &mut out);
         self.allocator.check();
+        let is_strict = self.quotas.is_empty();
         for allocation in out {
-            let expect = self.offerable(&allocation.framework, &allocation.role, &allocation.agent);
-            let expect = expect.unwrap_or_else(|| panic!("{allocation:?} is not to be had"));
-            assert_eq!(allocation.resources, expect.allocated_to(&allocation.role));
-            for (id, role) in self.everybody() {
-                if self.offerable(&id, &role, &allocation.agent).is_some() {
-                    let mine = self.poverty(&allocation.framework, &allocation.role, &role);
-                    let theirs = self.poverty(&id, &role, &allocation.role);
-                    assert!(
-                        mine <= theirs,
-                        "{mine} {theirs}: {id} in {role} is poorer than the one served by {allocation:?}"
-                    );
-                }
+            if is_strict {
+                self.check_order(&allocation);
+                self.outstanding.push(allocation);
+            } else {
+                self.check_quotas(allocation);
             }
-            self.outstanding.push(allocation);
+        }
+        if !is_strict {
+            self.check_nothing_held();
+            return;
         }
         for agent in self.agents.keys() {
             assert_eq!(self.allocator.free(agent), Some(&self.free(agent)));
             for (id, role) in self.everybody() {
                 assert_eq!(self.offerable(&id, &role, agent), None, "{id} in {role} is forgotten on {agent}");
+            }
+        }
+    }
+
+    /// It is all that is to be had, and nobody who wants it is poorer.
+    fn check_order(&self, allocation: &Allocation) {
+        let expect = self.offerable(&allocation.framework, &allocation.role, &allocation.agent);
+        let expect = expect.unwrap_or_else(|| panic!("{allocation:?} is not to be had"));
+        assert_eq!(allocation.resources, expect.allocated_to(&allocation.role));
+        for (id, role) in self.everybody() {
+            if self.offerable(&id, &role, &allocation.agent).is_some() {
+                let mine = self.poverty(&allocation.framework, &allocation.role, &role);
+                let theirs = self.poverty(&id, &role, &allocation.role);
+                assert!(
+                    mine <= theirs,
+                    "{mine} {theirs}: {id} in {role} is poorer than the one served by {allocation:?}"
+                );
+            }
+        }
+    }
+
+    /// It breaks no limit, and leaves what others are guaranteed.
+    fn check_quotas(&mut self, allocation: Allocation) {
+        let top_role = allocation.role.split('/').next().unwrap_or_default().to_owned();
+        let all = self.offerable(&allocation.framework, &allocation.role, &allocation.agent);
+        assert!(all.is_some_and(|all| all.contains(&allocation.resources.unallocated())), "{allocation:?}");
+        let counted = Quantities::of(&allocation.resources.unreserved().scalars());
+        let before = self.surplus();
+        self.outstanding.push(allocation);
+        let consumed = self.consumed(&top_role);
+        if let Some(quota) = self.quotas.get(&top_role) {
+            for (name, _) in counted.iter() {
+                let limit = quota.limits.get(name);
+                assert!(limit.is_none_or(|limit| consumed.get(name) <= limit), "{top_role} exceeds {name}");
+            }
+        }
+        for (name, after) in self.surplus() {
+            let before = before.get(&name).copied().unwrap_or(0);
+            assert!(after >= before.min(0), "{name} that is guaranteed is given away: {before} {after}");
+        }
+    }
+
+    /// Once an interval has passed, all that quotas let anybody have was offered.
+    fn check_nothing_held(&mut self) {
+        self.now = self.now + INTERVAL;
+        let mut out = Vec::new();
+        self.allocator.allocate(self.now, &mut out);
+        self.allocator.check();
+        for allocation in out {
+            self.check_quotas(allocation);
+        }
+        for role in ["*", "eng", "slave_public"] {
+            assert_eq!(self.allocator.consumed(role), self.consumed(role), "consumption of {role}");
+        }
+        for agent in self.agents.keys() {
+            for (id, role) in self.everybody() {
+                let Some(all) = self.offerable(&id, &role, agent) else { continue };
+                let some = self.within_quota(&role, all);
+                let hidden = self.filters.iter().any(|(f, r, a, refused, until)| {
+                    (f, r, a) == (&id, &role, agent) && *until > self.now && refused.contains(&some)
+                });
+                assert!(hidden || !is_worth_an_offer(&some), "{some} of {agent} is kept from {id} in {role}");
             }
         }
     }
@@ -200,6 +312,15 @@ impl Model {
                 let it = self.outstanding.swap_remove(nth % self.outstanding.len());
                 self.allocator.recover(&it.framework, &it.agent, &it.resources);
             }
+            Step::SetQuota(role, quota) => {
+                let (role, [guarantees, limits]) = (["*", "eng", "slave_public"][role], QUOTAS[quota]);
+                let guarantees = Quantities::parse(guarantees).unwrap();
+                let limits = Limits::from(&Quantities::parse(limits).unwrap());
+                let quota = Quota { guarantees, limits };
+                self.allocator.set_quota(role, Some(quota.clone()));
+                self.quotas.insert(role.to_owned(), quota);
+                self.quotas.retain(|_, quota| !quota.is_default());
+            }
             Step::Wait(millis) => self.now = self.now + Duration::from_millis(millis),
         }
     }
@@ -230,6 +351,14 @@ const TOTALS: [&str; 4] = [
     "cpus(eng):1;mem:16;mem(eng/web):64",
 ];
 
+const QUOTAS: [[&str; 2]; 5] = [
+    ["", ""],
+    ["cpus:2;mem:100", ""],
+    ["", "cpus:1.5"],
+    ["cpus:1", "cpus:6;mem:600"],
+    ["mem:5000", "mem:5000"],
+];
+
 #[derive(Clone, Debug)]
 enum Step {
     AddAgent(usize, usize),
@@ -242,6 +371,7 @@ enum Step {
     Decline(usize, u64),
     Recover(usize),
     Wait(u64),
+    SetQuota(usize, usize),
 }
 
 fn pick(mask: u8) -> BTreeSet<String> {
@@ -265,11 +395,30 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn step_or_quota() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => step(),
+        1 => (0..3usize, 0..QUOTAS.len()).prop_map(|(role, quota)| Step::SetQuota(role, quota)),
+    ]
+}
+
 proptest! {
     #[test]
     fn agrees_with_a_model_that_recomputes_everything(
         seed in any::<u64>(),
         steps in proptest::collection::vec(step(), 1..80),
+    ) {
+        let mut model = Model::new(seed);
+        for step in steps {
+            model.apply(step);
+            model.allocate();
+        }
+    }
+
+    #[test]
+    fn mm22_no_limit_is_exceeded_and_no_guarantee_given_away(
+        seed in any::<u64>(),
+        steps in proptest::collection::vec(step_or_quota(), 1..60),
     ) {
         let mut model = Model::new(seed);
         for step in steps {
