@@ -3,6 +3,7 @@
 //!
 //! Nothing here passes or fails: the table says what was measured and what the goal is.
 
+mod allocator;
 mod apps;
 mod cluster;
 mod container;
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
     }
     if wanted("idle") {
         cluster::idle(&program, &mut table);
+    }
+    if wanted("allocator") {
+        allocator::allocator_figures(&mut table);
     }
     if wanted("launch") {
         scheduler::launch_to_running(&program, &mut table);
