@@ -42,12 +42,7 @@ impl Cluster {
         let total = Resources::parse("cpus:16;mem:65536;disk:500000;ports:[31000-32000]")
             .expect("resources are written here");
         for n in 0..AGENTS {
-            allocator.add_agent(
-                &AgentId::new(format!("agent{n}")),
-                total.clone(),
-                &BTreeMap::new(),
-                true,
-            );
+            allocator.add_agent(&AgentId::new(format!("agent{n}")), total.clone(), &BTreeMap::new(), true);
         }
         Self { allocator, now: Mono(0), out: Vec::new() }
     }
@@ -66,7 +61,8 @@ impl Cluster {
 pub(crate) fn allocator_figures(table: &mut Table) {
     for (roles, frameworks, quotas, goal) in [(1, 1, 0, "<= 50"), (100, 200, 20, "<= 500")] {
         let mut cluster = Cluster::new(roles, frameworks, quotas);
-        let what = format!("allocator: {AGENTS} agents, {roles} roles, {frameworks} frameworks, {quotas} quotas");
+        let what =
+            format!("allocator: {AGENTS} agents, {roles} roles, {frameworks} frameworks, {quotas} quotas");
         let mut runs = Vec::new();
         for _ in 0..5 {
             for allocation in std::mem::take(&mut cluster.out) {

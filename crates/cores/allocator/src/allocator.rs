@@ -98,7 +98,8 @@ pub struct Allocator {
 
 impl Allocator {
     /// Nobody and nothing yet.
-    pub fn new(options: Options) -> Self {
+    pub fn new(mut options: Options) -> Self {
+        options.interval = options.interval.max(Duration::from_millis(1));
         let mut rng = Rng::seeded(options.seed);
         let lots = Rng::seeded(rng.next_u64());
         let sorter =

@@ -44,7 +44,7 @@ impl Options {
         };
         Self {
             seed,
-            interval: interval.max(Duration::from_millis(1)),
+            interval,
             min_allocatable: vec![least("cpus", MIN_CPUS), least("mem", MIN_MEM)],
             excluded: BTreeSet::new(),
             role_sorter: SorterKind::Drf,

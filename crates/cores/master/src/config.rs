@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use allocator::Options;
 use mesos_proto::v1;
 
 /// What the master is told at its start. The defaults are those of Mesos.
@@ -12,6 +13,8 @@ pub struct Config {
     pub seed: u64,
     /// How often agents' free resources are offered again after filters expired. Mesos: `--allocation_interval`.
     pub allocation_interval: Duration,
+    /// How else it is decided who is offered what; seed and interval are those of above.
+    pub allocator: Options,
     /// Takes an unanswered offer back after this time; never if `None`. Mesos: `--offer_timeout`.
     pub offer_timeout: Option<Duration>,
     /// How often subscribed frameworks get a HEARTBEAT.
@@ -41,6 +44,7 @@ impl Config {
             info,
             seed,
             allocation_interval: Duration::from_secs(1),
+            allocator: Options::new(seed, Duration::from_secs(1)),
             offer_timeout: None,
             heartbeat_interval: Duration::from_secs(15),
             agent_ping_timeout: Duration::from_secs(15),

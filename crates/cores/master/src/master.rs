@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use allocator::Allocator;
+use allocator::{Allocator, Options};
 use base::{AgentId, FrameworkId, Mono, Now, OfferId, Timers, Wall};
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
@@ -74,7 +74,11 @@ impl Master {
         records: impl IntoIterator<Item = (String, Vec<u8>)>,
     ) -> Result<Self, RecoverError> {
         let mut master = Self {
-            allocator: Allocator::new(config.seed, config.allocation_interval),
+            allocator: Allocator::new(Options {
+                seed: config.seed,
+                interval: config.allocation_interval,
+                ..config.allocator.clone()
+            }),
             started: now.mono,
             revision: 0,
             counters: Counters::default(),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allocator::{Allocation, Capabilities};
+use allocator::{AgentTerms, Allocation, Capabilities};
 use base::{FrameworkId, OfferId};
 use mesos_proto::v1::framework_info::capability;
 use mesos_proto::v1::resource::AllocationInfo;
-use mesos_proto::v1::{self, FrameworkInfo};
+use mesos_proto::v1::{self, AgentInfo, FrameworkInfo};
 use resources::{Resources, WireForm};
 
 use crate::agent::Agent;
@@ -25,6 +25,16 @@ pub(crate) fn capabilities(info: &FrameworkInfo) -> Capabilities {
         revocable: has_capability(info, capability::Type::RevocableResources),
         gpus: has_capability(info, capability::Type::GpuResources),
         refined_reservations: has_capability(info, capability::Type::ReservationRefinement),
+        regions: has_capability(info, capability::Type::RegionAware),
+    }
+}
+
+/// What the allocator has to know of an agent beside its resources.
+pub(crate) fn terms(info: &AgentInfo) -> AgentTerms {
+    let fault_domain = info.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
+    AgentTerms {
+        hostname: info.hostname.clone(),
+        region: fault_domain.map(|domain| domain.region.name.clone()),
     }
 }
 

@@ -192,6 +192,7 @@ impl Master {
         if has_new_info {
             // Mesos tells nobody, but who routes to agents has to know.
             let info = self.agents[id].info.clone();
+            self.allocator.set_agent_terms(id, crate::offers::terms(&info));
             self.persist(turn, vec![registry::put_agent(id, &info, None)]);
             turn.publish(published::agent_added(self.agents[id].view()));
             self.look_up_unavailability(turn, id);

@@ -284,6 +284,7 @@ impl Master {
         let deactivation = self.deactivations.get(id).cloned();
         let active = deactivation.is_none();
         self.allocator.add_agent(id, total.clone(), &used, active);
+        self.allocator.set_agent_terms(id, crate::offers::terms(&info));
         let (now, is_new) = (turn.now.wall, matches!(how, Return::New));
         let agent = Agent {
             id: id.clone(),
