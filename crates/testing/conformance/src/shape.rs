@@ -28,7 +28,8 @@ const VOLATILE: &[&str] = &[
     "cpus_total",
 ];
 /// Endings of such keys.
-const VOLATILE_ENDINGS: &[&str] = &["_time", "_secs", "_bytes", "_percent", "uuid", "hostname"];
+const VOLATILE_ENDINGS: &[&str] =
+    &["_time", "_time_seconds", "_secs", "_bytes", "_percent", "uuid", "hostname"];
 /// Beginnings of such keys.
 const VOLATILE_BEGINNINGS: &[&str] = &["avg_load_"];
 /// Below keys with these endings names are compared, values not: they are measured. Which more there are is
