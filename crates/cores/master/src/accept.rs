@@ -21,11 +21,11 @@ use crate::turn::Turn;
 use crate::validation::task as validation;
 
 /// Offers that were accepted together and are used up by operations one after the other.
-struct Accepted {
-    framework: FrameworkId,
-    agent: AgentId,
-    role: Arc<str>,
-    remaining: Resources,
+pub(crate) struct Accepted {
+    pub(crate) framework: FrameworkId,
+    pub(crate) agent: AgentId,
+    pub(crate) role: Arc<str>,
+    pub(crate) remaining: Resources,
 }
 
 impl Master {
@@ -134,8 +134,7 @@ impl Master {
             operation::Type::Launch | operation::Type::LaunchGroup if operation.id.is_some() => {
                 Some(format!("The `id` field cannot be set on {} operations", kind.as_str_name()))
             }
-            operation::Type::LaunchGroup => Some("Task groups are not supported by this master".to_owned()),
-            operation::Type::Launch => None,
+            operation::Type::Launch | operation::Type::LaunchGroup => None,
             _ => {
                 let text = format!("{} is not supported by this master", kind.as_str_name());
                 return self.refuse_operation(turn, &accepted.framework, operation, text);
@@ -146,6 +145,9 @@ impl Master {
                 self.refuse_task(turn, &accepted.framework, task, TaskState::TaskError, invalid, &text);
             }
             return;
+        }
+        if let Some(launch) = operation.launch_group.filter(|_| kind == operation::Type::LaunchGroup) {
+            return self.launch_group(turn, accepted, launch);
         }
         for mut task in operation.launch.map(|launch| launch.task_infos).unwrap_or_default() {
             normalise(&accepted.framework, &mut task);
@@ -219,7 +221,7 @@ impl Master {
     }
 
     /// Says that a task will not be launched.
-    fn refuse_task(
+    pub(crate) fn refuse_task(
         &mut self,
         turn: &mut Turn<'_>,
         id: &FrameworkId,
@@ -293,7 +295,7 @@ fn normalise(framework: &FrameworkId, task: &mut TaskInfo) {
 }
 
 /// The task as operators see it. Mesos: `protobuf::createTask`.
-fn staging(framework: &FrameworkId, task: &TaskInfo) -> v1::Task {
+pub(crate) fn staging(framework: &FrameworkId, task: &TaskInfo) -> v1::Task {
     let of_executor = task.executor.as_ref().and_then(|executor| executor.command.as_ref());
     let command = task.command.as_ref().or(of_executor);
     v1::Task {

@@ -21,6 +21,7 @@ mod input;
 mod invariants;
 mod inverse_offers;
 mod maintenance;
+mod launch_group;
 mod master;
 mod message;
 mod metrics;

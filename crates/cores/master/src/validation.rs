@@ -3,7 +3,9 @@
 
 pub(crate) mod agent;
 pub(crate) mod container;
+pub(crate) mod executor;
 pub(crate) mod framework;
+pub(crate) mod group;
 pub(crate) mod task;
 
 /// File names are at most this long, and ids become names of directories.

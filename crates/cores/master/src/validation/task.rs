@@ -1,5 +1,7 @@
-use base::{ExecutorId, TaskId};
-use mesos_proto::v1::{self, ExecutorInfo, TaskInfo, executor_info};
+use std::collections::BTreeMap;
+
+use base::TaskId;
+use mesos_proto::v1::{self, TaskInfo};
 use resources::{Resources, Scalar};
 
 use crate::agent::Agent;
@@ -7,7 +9,7 @@ use crate::framework::Framework;
 use crate::validation::container::{
     validate_check, validate_command, validate_container, validate_health_check,
 };
-use crate::validation::validate_id;
+use crate::validation::{executor, validate_id};
 
 /// What a valid task takes.
 #[derive(Debug)]
@@ -34,17 +36,7 @@ pub(crate) fn validate(
     let executor = task.executor.as_ref();
     let resources = read(&task.resources, role)?;
     let executor_resources = read(executor.map_or(&[][..], |executor| &executor.resources), role)?;
-    validate_ids(task, framework, agent)?;
-    validate_policies(task)?;
-    validate_resources(&task.resources, &resources)?;
-    if let Some(command) = &task.command {
-        validate_command(command).map_err(|error| format!("Task's `CommandInfo` is invalid: {error}"))?;
-    }
-    if let Some(container) = &task.container {
-        validate_container(container)
-            .map_err(|error| format!("Task's `ContainerInfo` is invalid: {error}"))?;
-    }
-    validate_limits(task, &resources, agent)?;
+    validate_alone(task, &resources, framework, agent)?;
     if task.executor.is_some() == task.command.is_some() {
         return Err(
             "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned()
@@ -53,8 +45,9 @@ pub(crate) fn validate(
     let mut total = resources.clone();
     let mut is_new_executor = false;
     if let Some(executor) = executor {
-        is_new_executor = validate_executor(executor, &executor_resources, framework, agent)?;
-        if overlap(&resources, &executor_resources) {
+        is_new_executor = executor::validate(executor, &executor_resources, framework, agent)?;
+        executor::validate_custom(executor)?;
+        if overlap(&[&resources, &executor_resources]) {
             return Err(format!(
                 "There are overlapping resources in the task resources {resources} and executor resources \
                  {executor_resources}"
@@ -75,8 +68,29 @@ pub(crate) fn validate(
     Ok(ValidTask { task: resources, executor: executor_resources, total, is_new_executor })
 }
 
+/// What holds for a task whether it comes alone or in a group. `resources` are its own, as read.
+/// Mesos: validation::task::internal::validateTask.
+pub(super) fn validate_alone(
+    task: &TaskInfo,
+    resources: &Resources,
+    framework: &Framework,
+    agent: &Agent,
+) -> Result<(), String> {
+    validate_ids(task, framework, agent)?;
+    validate_policies(task)?;
+    validate_resources(&task.resources, resources)?;
+    if let Some(command) = &task.command {
+        validate_command(command).map_err(|error| format!("Task's `CommandInfo` is invalid: {error}"))?;
+    }
+    if let Some(container) = &task.container {
+        validate_container(container)
+            .map_err(|error| format!("Task's `ContainerInfo` is invalid: {error}"))?;
+    }
+    validate_limits(task, resources, agent)
+}
+
 /// Resources of a call; what does not name a role is allocated to that of the offers.
-fn read(list: &[v1::Resource], role: &str) -> Result<Resources, String> {
+pub(super) fn read(list: &[v1::Resource], role: &str) -> Result<Resources, String> {
     let mut list = list.to_vec();
     for resource in &mut list {
         let info = resource.allocation_info.get_or_insert_default();
@@ -130,14 +144,14 @@ fn validate_resources(list: &[v1::Resource], resources: &Resources) -> Result<()
         .map_err(|error| format!("Task mixes revocable and non-revocable resources: {error}"))
 }
 
-fn validate_gpus(resources: &Resources) -> Result<(), String> {
+pub(super) fn validate_gpus(resources: &Resources) -> Result<(), String> {
     match resources.gpus().thousandths() % 1000 {
         0 => Ok(()),
         _ => Err("Invalid 'gpus' resource: The 'gpus' resource must be an unsigned integer".to_owned()),
     }
 }
 
-fn validate_role(resources: &Resources) -> Result<(), String> {
+pub(super) fn validate_role(resources: &Resources) -> Result<(), String> {
     let mut roles = resources.iter().filter_map(|resource| resource.identity().allocation.as_ref());
     let Some(first) = roles.next() else { return Ok(()) };
     match roles.find(|role| *role != first) {
@@ -149,7 +163,7 @@ fn validate_role(resources: &Resources) -> Result<(), String> {
     }
 }
 
-fn validate_revocable(resources: &Resources) -> Result<(), String> {
+pub(super) fn validate_revocable(resources: &Resources) -> Result<(), String> {
     let (revocable, other) = (resources.revocable(), resources.non_revocable());
     let mixed = revocable.iter().find(|resource| other.iter().any(|it| it.name() == resource.name()));
     match mixed {
@@ -188,81 +202,18 @@ fn validate_limits(task: &TaskInfo, resources: &Resources, agent: &Agent) -> Res
     Ok(())
 }
 
-/// Whether a task may bring this executor along; if so, whether it is a new one.
-fn validate_executor(
-    executor: &ExecutorInfo,
-    resources: &Resources,
-    framework: &Framework,
-    agent: &Agent,
-) -> Result<bool, String> {
-    let kind = executor.r#type.and_then(|kind| executor_info::Type::try_from(kind).ok());
-    if kind == Some(executor_info::Type::Default) && executor.command.is_some() {
-        return Err("'ExecutorInfo.command' must not be set for 'DEFAULT' executor".to_owned());
-    }
-    if kind == Some(executor_info::Type::Custom) && executor.command.is_none() {
-        return Err("'ExecutorInfo.command' must be set for 'CUSTOM' executor".to_owned());
-    }
-    validate_id(&executor.executor_id.value)?;
-    if executor.shutdown_grace_period.as_ref().is_some_and(|period| period.nanoseconds < 0) {
-        return Err("ExecutorInfo's 'shutdown_grace_period' must be non-negative".to_owned());
-    }
-    if let Some(command) = &executor.command {
-        validate_command(command).map_err(|error| format!("Executor's `CommandInfo` is invalid: {error}"))?;
-    }
-    if let Some(container) = &executor.container {
-        validate_container(container)
-            .map_err(|error| format!("Executor's `ContainerInfo` is invalid: {error}"))?;
-    }
-    let said = executor.framework_id.as_ref().map_or("", |id| &id.value);
-    if said != framework.id.as_str() {
-        return Err(format!(
-            "ExecutorInfo has an invalid FrameworkID (Actual: {said} vs Expected: {})",
-            framework.id
-        ));
-    }
-    validate_gpus(resources).map_err(|error| format!("Executor uses invalid resources: {error}"))?;
-    validate_role(resources).map_err(|error| format!("Invalid executor resources: {error}"))?;
-    validate_revocable(resources)
-        .map_err(|error| format!("Executor mixes revocable and non-revocable resources: {error}"))?;
-    let known = agent.executors.get(&framework.id);
-    let known = known.and_then(|all| all.get(&ExecutorId::from(executor.executor_id.value.as_str())));
-    if let Some(known) = known.filter(|known| !is_same(executor, resources, &known.info, &known.resources)) {
-        let line = "------------------------------------------------------------";
-        return Err(format!(
-            "ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.\n{line}\n\
-             Existing ExecutorInfo:\n{}\n{line}\nExecutorInfo:\n{}\n{line}\n",
-            mesos_proto::json::to_json(&*known.info),
-            mesos_proto::json::to_json(executor)
-        ));
-    }
-    if kind.is_some_and(|kind| kind != executor_info::Type::Custom) {
-        return Err("'ExecutorInfo.type' must be 'CUSTOM'".to_owned());
-    }
-    if executor.command.is_none() {
-        return Err("'ExecutorInfo.command' must be set".to_owned());
-    }
-    if shares_cgroups(executor.container.as_ref()) == Some(true) {
-        return Err("The 'share_cgroups' field cannot be set to 'true' on executor containers".to_owned());
-    }
-    Ok(known.is_none())
-}
-
-fn is_same(a: &ExecutorInfo, of_a: &Resources, b: &ExecutorInfo, of_b: &Resources) -> bool {
-    let without = |info: &ExecutorInfo| ExecutorInfo { resources: Vec::new(), ..info.clone() };
-    of_a == of_b && without(a) == without(b)
-}
-
 /// Whether ranges or sets have something in common: then the sum is less than the parts.
-fn overlap(a: &Resources, b: &Resources) -> bool {
-    let sum = a.clone() + b;
-    let (parts_a, parts_b) = (a.quantities(), b.quantities());
-    sum.quantities().into_iter().any(|(name, amount)| {
-        let part =
-            |parts: &std::collections::BTreeMap<&str, Scalar>| parts.get(name).copied().unwrap_or_default();
-        part(&parts_a).plus(part(&parts_b)) != amount
-    })
+pub(super) fn overlap(parts: &[&Resources]) -> bool {
+    let sum = parts.iter().fold(Resources::new(), |sum, part| sum + *part);
+    let mut amounts = BTreeMap::<String, Scalar>::new();
+    for (name, amount) in parts.iter().flat_map(|part| part.quantities()) {
+        let known = amounts.entry(name.to_owned()).or_default();
+        *known = known.plus(amount);
+    }
+    sum.quantities().into_iter().any(|(name, amount)| amounts.get(name) != Some(&amount))
 }
 
-fn shares_cgroups(container: Option<&v1::ContainerInfo>) -> Option<bool> {
+/// What a container says of sharing its parent's cgroups; nothing if it does not.
+pub(super) fn shares_cgroups(container: Option<&v1::ContainerInfo>) -> Option<bool> {
     container?.linux_info.as_ref()?.share_cgroups
 }

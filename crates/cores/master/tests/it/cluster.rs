@@ -367,3 +367,17 @@ pub(crate) fn task_with(agent: &Agent, id: &str, rest: &str) -> String {
 
 pub(crate) const CPUS: &str = r#"{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}}"#;
 pub(crate) const MEM: &str = r#"{"name":"mem","type":"SCALAR","scalar":{"value":32}}"#;
+
+pub(crate) const DISK: &str = r#"{"name":"disk","type":"SCALAR","scalar":{"value":10}}"#;
+
+/// The operation that launches these tasks under the default executor `id` of a framework.
+pub(crate) fn launch_group(framework: &Framework, id: &str, tasks: &[String]) -> String {
+    let executor = format!(
+        r#"{{"type":"DEFAULT","executor_id":{{"value":"{id}"}},"framework_id":{{"value":"{}"}},"resources":[{CPUS},{MEM},{DISK}]}}"#,
+        framework.id
+    );
+    format!(
+        r#"{{"type":"LAUNCH_GROUP","launch_group":{{"executor":{executor},"task_group":{{"tasks":[{}]}}}}}}"#,
+        tasks.join(",")
+    )
+}

@@ -269,24 +269,13 @@ fn offers_cannot_be_mixed() {
 
 #[test]
 fn operations_that_are_not_there_yet_say_so() {
-    let (mut cluster, framework, agent) = started();
+    let (mut cluster, framework, _) = started();
     cluster.accept(&framework, r#"{"type":"RESERVE","id":{"value":"r"},"reserve":{"resources":[]}}"#, 0.0);
     assert_eq!(
         cluster.take_events(&framework),
         [
             r#"{"type":"UPDATE_OPERATION_STATUS","update_operation_status":{"status":{"operation_id":{"value":"r"},"state":"OPERATION_ERROR","message":"RESERVE is not supported by this master"}}}"#
         ]
-    );
-    cluster.wait(std::time::Duration::from_secs(1));
-    let group = format!(
-        r#"{{"type":"LAUNCH_GROUP","launch_group":{{"executor":{{"executor_id":{{"value":"e"}}}},"task_group":{{"tasks":[{}]}}}}}}"#,
-        task(&agent, "g")
-    );
-    cluster.accept(&framework, &group, 0.0);
-    let text = "Task groups are not supported by this master";
-    assert_eq!(
-        cluster.take_events(&framework),
-        [update("g", "TASK_ERROR", text, "REASON_TASK_GROUP_INVALID", "m-S0")]
     );
 }
 

@@ -6,5 +6,6 @@ mod cluster;
 mod frameworks;
 mod launch;
 mod maintenance;
+mod launch_group;
 mod operators;
 mod simulation;

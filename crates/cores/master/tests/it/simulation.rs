@@ -4,28 +4,32 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use agent_link::{Body, Hello};
+use agent_link::{Body, Hello, RunningExecutor};
 use base::Rng;
 use master_core::{ConnId, Input, Reply, is_terminal};
 use mesos_proto::json::{from_json, to_json};
 use mesos_proto::v1::scheduler::event::Type as EventType;
 use mesos_proto::v1::{self, TaskState};
 
-use crate::cluster::{AWARE, Agent, Cluster, Framework, OLD, config, task, uuid_bytes};
+use crate::cluster::{AWARE, Agent, Cluster, Framework, OLD, config, launch_group, task, uuid_bytes};
 
 const RESOURCES: [&str; 3] =
-    ["cpus:1;mem:128", "cpus:0.5;mem:64;cpus(golden):0.5", "cpus:2;mem:96;ports:[1-9]"];
+    ["cpus:1;mem:160;disk:99", "cpus:0.5;mem:64;cpus(golden):0.5", "cpus:2;mem:128;disk:15;ports:[1-9]"];
 
 struct SimAgent {
     host: usize,
     id: Option<String>,
     conn: Option<ConnId>,
     frameworks: BTreeMap<String, v1::FrameworkInfo>,
+    /// By framework and id.
+    executors: BTreeMap<(String, String), v1::ExecutorInfo>,
     tasks: BTreeMap<(String, String), SimTask>,
 }
 
 struct SimTask {
     info: v1::Task,
+    /// The tasks that came with it and end with it.
+    group: Vec<String>,
     /// States that are not acknowledged, the oldest first.
     updates: VecDeque<(u8, TaskState)>,
 }
@@ -69,6 +73,7 @@ impl World {
                     id: None,
                     conn: None,
                     frameworks: BTreeMap::new(),
+                    executors: BTreeMap::new(),
                     tasks: BTreeMap::new(),
                 })
                 .collect(),
@@ -106,7 +111,8 @@ impl World {
             0..10 => self.connect_agent(agent),
             10..13 => self.drop_agent(agent),
             13..35 => self.deliver_to_agent(agent),
-            35..48 => self.send_update(agent),
+            35..47 => self.send_update(agent),
+            47..48 => self.end_executor(agent),
             48..52 => self.finish_task(agent),
             52..58 => self.connect_framework(framework),
             58..60 => self.drop_framework(framework),
@@ -155,6 +161,11 @@ impl World {
         let mut hello: Hello = Cluster::hello(&format!("host{}", agent.host), RESOURCES[agent.host]);
         hello.agent.as_mut().unwrap().id = agent.id.clone().map(|value| v1::AgentId { value });
         hello.frameworks = agent.frameworks.values().cloned().collect();
+        let executors = agent.executors.iter().map(|((framework, _), executor)| RunningExecutor {
+            framework_id: Some(v1::FrameworkId { value: framework.clone() }),
+            executor: Some(executor.clone()),
+        });
+        hello.executors = executors.collect();
         hello.tasks = agent.tasks.values().map(|task| task.info.clone()).collect();
         self.cluster.say(conn, Body::Hello(hello));
     }
@@ -183,23 +194,13 @@ impl World {
                 assert!(agent.id.is_none() || agent.id.as_ref() == Some(&id), "an agent keeps its id");
                 agent.id = Some(id);
             }
-            Body::RunTask(run) => {
-                let (info, task) = (run.framework.unwrap(), run.task.unwrap());
-                let framework = info.id.clone().unwrap();
-                agent.frameworks.insert(framework.value.clone(), info);
-                let key = (framework.value.clone(), task.task_id.value.clone());
-                let info = v1::Task {
-                    name: task.name,
-                    task_id: task.task_id,
-                    framework_id: framework,
-                    agent_id: task.agent_id,
-                    state: TaskState::TaskRunning.into(),
-                    resources: task.resources,
-                    ..v1::Task::default()
-                };
-                let updates = VecDeque::from([(uuid, TaskState::TaskRunning)]);
-                let twice = agent.tasks.insert(key, SimTask { info, updates });
-                assert!(twice.is_none(), "no task is launched twice");
+            Body::RunTask(run) => agent.run(run.framework.unwrap(), vec![run.task.unwrap()], uuid),
+            Body::RunTaskGroup(run) => {
+                let (framework, executor) = (run.framework.unwrap(), run.executor.unwrap());
+                let key = (framework.id.clone().unwrap().value, executor.executor_id.value.clone());
+                let known = agent.executors.entry(key).or_insert_with(|| executor.clone());
+                assert_eq!(*known, executor, "an executor does not change");
+                agent.run(framework, run.task_group.unwrap().tasks, uuid);
             }
             Body::KillTask(kill) => {
                 let key = (kill.framework_id.unwrap().value, kill.task_id.unwrap().value);
@@ -218,6 +219,7 @@ impl World {
             Body::ShutdownFramework(shutdown) => {
                 let id = shutdown.framework_id.unwrap().value;
                 agent.frameworks.remove(&id);
+                agent.executors.retain(|(framework, _), _| *framework != id);
                 agent.tasks.retain(|(framework, _), _| *framework != id);
             }
             Body::UpdateFramework(_) => {}
@@ -271,6 +273,25 @@ impl World {
             self.uuid = self.uuid.wrapping_add(1);
             self.agents[n].end(&key, self.uuid, TaskState::TaskFinished);
         }
+    }
+
+    /// An executor without tasks exits.
+    fn end_executor(&mut self, n: usize) {
+        let agent = &mut self.agents[n];
+        let Some(conn) = agent.conn.filter(|conn| !self.cluster.closed.contains(conn)) else { return };
+        let welcomed = self.cluster.master.agents().any(|it| it.conn == Some(conn));
+        let idle = agent.executors.keys().find(|(framework, id)| {
+            let mut tasks = agent.tasks.iter().filter(|((of, _), _)| of == framework);
+            tasks.all(|(_, task)| task.info.executor_id.as_ref().is_none_or(|it| it.value != *id))
+        });
+        let Some(key) = idle.filter(|_| welcomed).cloned() else { return };
+        agent.executors.remove(&key);
+        let exited = agent_link::ExecutorExited {
+            framework_id: Some(v1::FrameworkId { value: key.0 }),
+            executor_id: Some(v1::ExecutorId { value: key.1 }),
+            status: 0,
+        };
+        self.cluster.say(conn, Body::ExecutorExited(exited));
     }
 
     fn connect_framework(&mut self, n: usize) {
@@ -374,9 +395,13 @@ impl World {
                 task(&agent, &name)
             })
             .collect();
+        let operation = if self.chance(40) {
+            launch_group(&framework, &format!("e{}", self.next_task % 2), &tasks)
+        } else {
+            format!(r#"{{"type":"LAUNCH","launch":{{"task_infos":[{}]}}}}"#, tasks.join(","))
+        };
         let rest = format!(
-            r#""type":"ACCEPT","accept":{{"offer_ids":[{{"value":"{id}"}}],{filters},"operations":[{{"type":"LAUNCH","launch":{{"task_infos":[{}]}}}}]}}"#,
-            tasks.join(",")
+            r#""type":"ACCEPT","accept":{{"offer_ids":[{{"value":"{id}"}}],{filters},"operations":[{operation}]}}"#
         );
         assert_eq!(self.cluster.framework_call(&framework, &rest), Reply::Accepted);
     }
@@ -610,12 +635,37 @@ fn stop(n: usize) -> String {
 }
 
 impl SimAgent {
+    fn run(&mut self, framework: v1::FrameworkInfo, tasks: Vec<v1::TaskInfo>, uuid: u8) {
+        let framework_id = framework.id.clone().unwrap();
+        self.frameworks.insert(framework_id.value.clone(), framework);
+        let group: Vec<String> = tasks.iter().map(|task| task.task_id.value.clone()).collect();
+        for task in tasks {
+            let key = (framework_id.value.clone(), task.task_id.value.clone());
+            let info = v1::Task {
+                name: task.name,
+                task_id: task.task_id,
+                framework_id: framework_id.clone(),
+                executor_id: task.executor.map(|executor| executor.executor_id),
+                agent_id: task.agent_id,
+                state: TaskState::TaskRunning.into(),
+                resources: task.resources,
+                ..v1::Task::default()
+            };
+            let updates = VecDeque::from([(uuid, TaskState::TaskRunning)]);
+            let twice = self.tasks.insert(key, SimTask { info, group: group.clone(), updates });
+            assert!(twice.is_none(), "no task is launched twice");
+        }
+    }
+
+    /// A task ends, and with it its group.
     fn end(&mut self, key: &(String, String), uuid: u8, state: TaskState) {
-        let Some(task) = self.tasks.get_mut(key) else { return };
-        let now = TaskState::try_from(task.info.state).unwrap();
-        if !is_terminal(now) {
-            task.info.state = state.into();
-            task.updates.push_back((uuid, state));
+        let Some(task) = self.tasks.get(key) else { return };
+        for name in task.group.clone() {
+            let Some(task) = self.tasks.get_mut(&(key.0.clone(), name)) else { continue };
+            if !is_terminal(TaskState::try_from(task.info.state).unwrap()) {
+                task.info.state = state.into();
+                task.updates.push_back((uuid, state));
+            }
         }
     }
 }
