@@ -73,8 +73,8 @@ impl Agent {
             Input::Registered { agent_id } => self.register(now, agent_id, out),
             Input::Disconnected => self.disconnect(),
             Input::RunTask { framework, task } => self.run_task(now, *framework, *task, out),
-            Input::RunTaskGroup { framework, executor: _, tasks } => {
-                self.refuse_group(now, *framework, tasks, out)
+            Input::RunTaskGroup { framework, executor, tasks } => {
+                self.run_group(now, *framework, *executor, tasks, out);
             }
             Input::KillTask { framework_id, task_id, kill_policy } => {
                 self.kill_task(now, &framework_id, &task_id, kill_policy, out);

@@ -2,7 +2,8 @@
 
 use mesos_proto::v1::value::Scalar;
 use mesos_proto::v1::{
-    self, CommandInfo, DurationInfo, ExecutorInfo, FrameworkInfo, Resource, TaskInfo, resource, value,
+    self, CommandInfo, DurationInfo, ExecutorInfo, FrameworkInfo, Resource, TaskInfo, executor_info,
+    resource, value,
 };
 
 /// What an executor of a command task is given beside the task (Mesos: `DEFAULT_EXECUTOR_CPUS`, `_MEM`).
@@ -44,6 +45,20 @@ pub(crate) fn executor_of(framework: &FrameworkInfo, task: &TaskInfo, program: &
         ..Default::default()
     };
     (executor, true)
+}
+
+/// The executor as it is started: one of type DEFAULT is this agent's own program
+/// (Mesos: `defaultExecutorCommandInfo`).
+pub(crate) fn runnable(mut executor: ExecutorInfo, program: &str) -> ExecutorInfo {
+    if executor.r#type() == executor_info::Type::Default {
+        executor.command = Some(CommandInfo {
+            shell: Some(false),
+            value: Some(program.to_owned()),
+            arguments: vec!["mesos-default-executor".to_owned()],
+            ..Default::default()
+        });
+    }
+    executor
 }
 
 fn allowance(task: &TaskInfo) -> Vec<Resource> {

@@ -114,6 +114,13 @@ impl Executor {
         self.queue.iter().filter_map(|id| self.tasks.get(id))
     }
 
+    /// The queued tasks that are delivered with this one, which is the first of them if it came alone.
+    pub(crate) fn queued_with(&self, task_id: &TaskId) -> Vec<TaskId> {
+        let group = self.tasks.get(task_id).map(|task| &*task.group).filter(|group| !group.is_empty());
+        let all = group.unwrap_or(std::slice::from_ref(task_id)).iter();
+        all.filter(|id| self.tasks.get(*id).is_some_and(TaskRun::is_queued)).cloned().collect()
+    }
+
     /// Tasks it has.
     pub fn launched(&self) -> impl Iterator<Item = &TaskRun> {
         self.tasks.values().filter(|task| task.delivered && !task.is_over())

@@ -5,7 +5,7 @@ use mesos_proto::v1::executor::{Event, event};
 use mesos_proto::v1::{self, KillPolicy, TaskState, TaskStatus};
 
 use crate::agent::Phase;
-use crate::launch::launch_event;
+use crate::launch::launch_events;
 use crate::{Agent, ConnectionId, Effect, ExecutorState, MemoryReport};
 
 /// Why an executor's call is not taken.
@@ -158,13 +158,15 @@ impl Agent {
                 executor.queue.retain(|queued| queued != task_id);
             }
         }
+        let sent = executor.tasks.iter().filter(|(_, task)| task.delivered && !task.is_over());
+        let missing: Vec<TaskId> =
+            sent.map(|(task_id, _)| task_id).filter(|id| !held.contains(id)).cloned().collect();
+        for event in launch_events(executor, &missing) {
+            out.push(Effect::Send { connection, event: Box::new(event) });
+        }
         for (task_id, task) in &executor.tasks {
             if !task.delivered || task.is_over() {
                 continue;
-            }
-            if let Some(info) = task.info.as_ref().filter(|_| !held.contains(task_id)) {
-                let event = Box::new(launch_event(info.as_ref().clone()));
-                out.push(Effect::Send { connection, event });
             }
             if let Some(kill_policy) = &task.kill {
                 let event = Box::new(kill_event(task_id, *kill_policy));

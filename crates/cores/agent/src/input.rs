@@ -68,11 +68,11 @@ pub enum Input {
         /// With or without an executor of its own.
         task: Box<TaskInfo>,
     },
-    /// The master wants a group of tasks run, which this agent cannot do yet: each is refused.
+    /// The master wants a group of tasks run, all or none.
     RunTaskGroup {
         /// With its id.
         framework: Box<FrameworkInfo>,
-        /// The executor that all would share.
+        /// The executor that all share.
         executor: Box<ExecutorInfo>,
         /// The tasks of the group.
         tasks: Vec<TaskInfo>,

@@ -47,7 +47,11 @@ impl Agent {
             ExecutorState::Registering | ExecutorState::Running => {
                 let message = "Killed before delivery to the executor";
                 let cause = Cause::new(TaskState::TaskKilled, Reason::TaskKilledDuringLaunch, message);
-                self.end_task(now, framework_id, task_id, cause, out);
+                // A group is delivered whole or not at all.
+                let queued = executor.queued_with(task_id);
+                for task_id in queued {
+                    self.end_task(now, framework_id, &task_id, cause.clone(), out);
+                }
                 self.end_unused(now, framework_id, &executor_id, out);
             }
         }

@@ -1,14 +1,18 @@
 //! From the master's wish to a container.
 
-use base::{ContainerId, ExecutorId, FrameworkId, Now, TaskId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use base::{AgentId, ContainerId, ExecutorId, FrameworkId, Now, TaskId};
 use mesos_proto::v1::executor::{Event, event};
 use mesos_proto::v1::task_status::Reason;
-use mesos_proto::v1::{FrameworkInfo, TaskInfo, TaskState};
+use mesos_proto::v1::{ExecutorInfo, FrameworkInfo, TaskGroupInfo, TaskInfo, TaskState};
 
 use crate::preparation::Preparation;
 use crate::status::Cause;
 use crate::{
-    Agent, Effect, Executor, ExecutorState, Framework, Launch, Record, Run, TaskRun, command, supported,
+    Agent, ContainerPlan, Effect, Executor, ExecutorState, Framework, Launch, Record, Run, TaskRun, command,
+    supported,
 };
 
 impl Agent {
@@ -36,6 +40,50 @@ impl Agent {
         if let Some(cause) = self.unusable(&framework_id, &executor_id, for_command) {
             return self.end_task(now, &framework_id, &task_id, cause, out);
         }
+        let begun = Begun { framework_id, executor, for_command, plan, tasks: vec![task], is_group: false };
+        self.begin(now, agent_id, begun, out);
+    }
+
+    /// All tasks of a group or none: what refuses one refuses all. Mesos: `Slave::runTaskGroup`.
+    pub(crate) fn run_group(
+        &mut self,
+        now: Now,
+        info: FrameworkInfo,
+        executor: ExecutorInfo,
+        tasks: Vec<TaskInfo>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(agent_id) = self.id.clone() else { return };
+        let framework_id = FrameworkId::new(info.id.as_ref().map_or("", |id| &id.value));
+        let ids: Vec<TaskId> = tasks.iter().map(|task| TaskId::new(&task.task_id.value)).collect();
+        let known = ids.iter().any(|task_id| self.knows_task(&framework_id, task_id));
+        if known
+            || ids.is_empty()
+            || !supported::is_path_safe(framework_id.as_str())
+            || !self.meet_framework(&framework_id, &info, out)
+        {
+            return;
+        }
+        let executor_id = ExecutorId::new(&executor.executor_id.value);
+        let invalid = |message| Cause::new(TaskState::TaskError, Reason::TaskGroupInvalid, message);
+        let plan = supported::plan_of_group(&executor, &tasks).map_err(invalid);
+        let plan = match (plan, self.unusable(&framework_id, &executor_id, false)) {
+            (Ok(plan), None) => plan,
+            (Err(cause), _) | (Ok(_), Some(cause)) => {
+                for task_id in &ids {
+                    self.end_task(now, &framework_id, task_id, cause.clone(), out);
+                }
+                return;
+            }
+        };
+        let begun = Begun { framework_id, executor, for_command: false, plan, tasks, is_group: true };
+        self.begin(now, agent_id, begun, out);
+    }
+
+    /// Gives tasks to their executor, which is started if it is not there.
+    fn begin(&mut self, now: Now, agent_id: AgentId, begun: Begun, out: &mut Vec<Effect>) {
+        let Begun { framework_id, executor, for_command, plan, tasks, is_group } = begun;
+        let executor_id = ExecutorId::new(&executor.executor_id.value);
         let Some(framework) = self.frameworks.get_mut(&framework_id) else { return };
         let is_new = !framework.executors.contains_key(&executor_id);
         if is_new {
@@ -48,51 +96,38 @@ impl Agent {
             framework.executors.insert(executor_id.clone(), Executor::new(run, executor, for_command));
         }
         let Some(executor) = framework.executors.get_mut(&executor_id) else { return };
-        let record = Record::Task { run: executor.run.clone(), info: Box::new(task.clone()) };
-        out.push(Effect::Persist(record));
         let named = (!for_command).then_some(&executor_id);
-        let launched = for_command.then(|| Box::new(task.clone()));
-        let user = framework.info.user.clone();
-        let task = TaskRun::new(task, &framework_id, named, &agent_id, Some(&user));
-        framework.tasks.insert(task_id.clone(), executor_id.clone());
-        executor.tasks.insert(task_id.clone(), task);
-        executor.queue.push_back(task_id);
+        let launched = tasks.first().filter(|_| for_command).map(|task| Box::new(task.clone()));
+        let group: Vec<TaskId> = match is_group {
+            true => tasks.iter().map(|task| TaskId::new(&task.task_id.value)).collect(),
+            false => Vec::new(),
+        };
+        let shared: Arc<[TaskId]> = group.clone().into();
+        for task in tasks {
+            let task_id = TaskId::new(&task.task_id.value);
+            let info = Box::new(task.clone());
+            let record = Record::Task { run: executor.run.clone(), info, group: group.clone() };
+            out.push(Effect::Persist(record));
+            let user = Some(framework.info.user.as_str());
+            let task = TaskRun::new(task, &framework_id, named, &agent_id, user, shared.clone());
+            framework.tasks.insert(task_id.clone(), executor_id.clone());
+            executor.tasks.insert(task_id.clone(), task);
+            executor.queue.push_back(task_id);
+        }
         if is_new {
             executor.preparation = Some(Preparation::new(now.mono));
+            let program = &self.config.executor_program;
             out.push(Effect::Launch(Box::new(Launch {
                 agent_id,
                 run: executor.run.clone(),
                 framework: framework.info.clone(),
-                executor: executor.info.clone(),
+                executor: command::runnable(executor.info.clone(), program),
                 task: launched,
                 plan,
                 resources: executor.resources(),
             })));
         } else {
             self.deliver(&framework_id, &executor_id, out);
-        }
-    }
-
-    /// Task groups need containers in containers.
-    pub(crate) fn refuse_group(
-        &mut self,
-        now: Now,
-        info: FrameworkInfo,
-        tasks: Vec<TaskInfo>,
-        out: &mut Vec<Effect>,
-    ) {
-        let framework_id = FrameworkId::new(info.id.as_ref().map_or("", |id| &id.value));
-        if self.id.is_none() || !supported::is_path_safe(framework_id.as_str()) {
-            return;
-        }
-        for task in tasks {
-            let task_id = TaskId::new(&task.task_id.value);
-            if self.knows_task(&framework_id, &task_id) || !self.meet_framework(&framework_id, &info, out) {
-                continue;
-            }
-            let message = "Task uses 'launch_group', which this agent does not support";
-            let cause = Cause::new(TaskState::TaskError, Reason::TaskGroupInvalid, message);
-            self.end_task(now, &framework_id, &task_id, cause, out);
         }
     }
 
@@ -177,22 +212,59 @@ impl Agent {
             let (container_id, resources) = (executor.run.container_id.clone(), executor.resources());
             out.push(Effect::Resize { container_id, resources });
         }
-        for task_id in std::mem::take(&mut executor.queue) {
-            let Some(task) = executor.tasks.get_mut(&task_id) else { continue };
-            task.delivered = true;
-            executor.served = true;
-            if let Some(info) = &task.info {
-                let event = launch_event(info.as_ref().clone());
-                out.push(Effect::Send { connection, event: Box::new(event) });
+        let queue: Vec<TaskId> = std::mem::take(&mut executor.queue).into();
+        for task_id in &queue {
+            if let Some(task) = executor.tasks.get_mut(task_id) {
+                task.delivered = true;
+                executor.served = true;
             }
+        }
+        for event in launch_events(executor, &queue) {
+            out.push(Effect::Send { connection, event: Box::new(event) });
         }
     }
 }
 
-pub(crate) fn launch_event(task: TaskInfo) -> Event {
+/// What of a wish of the master is left to be begun once nothing speaks against it.
+struct Begun {
+    framework_id: FrameworkId,
+    executor: ExecutorInfo,
+    for_command: bool,
+    plan: ContainerPlan,
+    tasks: Vec<TaskInfo>,
+    is_group: bool,
+}
+
+/// The events that give an executor those of its tasks: each on its own, groups as one.
+pub(crate) fn launch_events(executor: &Executor, tasks: &[TaskId]) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut told = BTreeSet::new();
+    for task_id in tasks {
+        let Some(task) = executor.tasks.get(task_id) else { continue };
+        let Some(info) = &task.info else { continue };
+        if task.group.is_empty() {
+            events.push(launch_event(info.as_ref().clone()));
+        } else if told.insert(&task.group) {
+            let members = task.group.iter().filter(|member| tasks.contains(member));
+            let infos = members.filter_map(|member| executor.tasks.get(member)?.info.as_deref().cloned());
+            events.push(launch_group_event(infos.collect()));
+        }
+    }
+    events
+}
+
+fn launch_event(task: TaskInfo) -> Event {
     Event {
         r#type: Some(event::Type::Launch as i32),
         launch: Some(event::Launch { task }),
+        ..Default::default()
+    }
+}
+
+fn launch_group_event(tasks: Vec<TaskInfo>) -> Event {
+    Event {
+        r#type: Some(event::Type::LaunchGroup as i32),
+        launch_group: Some(event::LaunchGroup { task_group: TaskGroupInfo { tasks } }),
         ..Default::default()
     }
 }

@@ -62,6 +62,9 @@ pub enum Record {
         run: Run,
         /// As it was launched.
         info: Box<TaskInfo>,
+        /// The tasks of its group, itself among them; none if it came alone. A group of which a task has no
+        /// record was never begun.
+        group: Vec<TaskId>,
     },
     /// Something happened to the task.
     Log {

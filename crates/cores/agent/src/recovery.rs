@@ -1,6 +1,6 @@
 //! From the records of an earlier run back to the state they tell.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::{ContainerId, ExecutorId, FrameworkId, Now, Rng, TaskId};
 use mesos_proto::v1::task_status::Reason;
@@ -14,6 +14,9 @@ use crate::{
     Agent, Config, Effect, Executor, ExecutorState, Framework, LogEntry, Process, Record, Run, TaskRun,
     is_terminal, task,
 };
+
+/// Tasks of groups of which their executor told, by container.
+type Heard = BTreeSet<(ContainerId, TaskId)>;
 
 impl Agent {
     /// An agent that remembers `records`: in the order they were written, or grouped by run with each
@@ -40,9 +43,11 @@ impl Agent {
             timers: Timers::default(),
             counters: Counters::default(),
         };
+        let mut heard = Heard::new();
         for record in records {
-            agent.replay(record);
+            agent.replay(record, &mut heard);
         }
+        agent.replay_groups(&heard);
         // Only now: while replaying, a framework whose first executor is completed may get another one.
         let all: Vec<FrameworkId> = agent.frameworks.keys().cloned().collect();
         all.iter().for_each(|framework_id| agent.settle_framework(framework_id));
@@ -50,7 +55,7 @@ impl Agent {
         agent
     }
 
-    fn replay(&mut self, record: Record) {
+    fn replay(&mut self, record: Record, heard: &mut Heard) {
         match record {
             Record::Agent { agent_id, info, boot_id } => {
                 self.id = Some(agent_id);
@@ -71,13 +76,13 @@ impl Agent {
                     executor.networks = networks;
                 }
             }
-            Record::Task { run, info } => self.replay_task(&run, *info),
-            Record::Log { run, task_id, entry } => self.replay_log(&run, &task_id, entry),
+            Record::Task { run, info, group } => self.replay_task(&run, *info, group),
+            Record::Log { run, task_id, entry } => self.replay_log(&run, &task_id, entry, heard),
             Record::LogRewritten { run, task_id, entries } => {
                 if let Some(framework) = self.frameworks.get_mut(&run.framework_id) {
                     framework.streams.remove(&task_id);
                 }
-                entries.into_iter().for_each(|entry| self.replay_log(&run, &task_id, entry));
+                entries.into_iter().for_each(|entry| self.replay_log(&run, &task_id, entry, heard));
             }
             Record::Completed { run } => {
                 if let Some(executor) = self.recorded_run(&run) {
@@ -104,13 +109,14 @@ impl Agent {
             .filter(|executor| executor.run.container_id == run.container_id)
     }
 
-    fn replay_task(&mut self, run: &Run, info: TaskInfo) {
+    fn replay_task(&mut self, run: &Run, info: TaskInfo, group: Vec<TaskId>) {
         let Some(agent_id) = self.id.clone() else { return };
         let Some(framework) = self.frameworks.get(&run.framework_id) else { return };
         let user = framework.info.user.clone();
         let Some(executor) = self.recorded_run(run) else { return };
         let named = (!executor.for_command).then(|| executor.run.executor_id.clone());
-        let task = TaskRun::new(info, &run.framework_id, named.as_ref(), &agent_id, Some(&user));
+        let task =
+            TaskRun::new(info, &run.framework_id, named.as_ref(), &agent_id, Some(&user), group.into());
         let task_id = task.id();
         executor.queue.push_back(task_id.clone());
         executor.tasks.insert(task_id.clone(), task);
@@ -119,7 +125,7 @@ impl Agent {
         }
     }
 
-    fn replay_log(&mut self, run: &Run, task_id: &TaskId, entry: LogEntry) {
+    fn replay_log(&mut self, run: &Run, task_id: &TaskId, entry: LogEntry, heard: &mut Heard) {
         if self.recorded_run(run).is_none() {
             return;
         }
@@ -138,13 +144,63 @@ impl Agent {
                 let Some(executor) = framework.executor_of_mut(task_id) else { return };
                 executor.served |= by_executor;
                 if let Some(task) = executor.tasks.get_mut(task_id) {
-                    task.delivered |= by_executor;
                     task.apply(&status);
+                    if by_executor && !task.group.is_empty() {
+                        heard.insert((run.container_id.clone(), task_id.clone()));
+                    }
                 }
                 if by_executor || is_terminal(status.state()) {
                     executor.queue.retain(|queued| queued != task_id);
                 }
             }
+        }
+    }
+
+    /// A group is delivered as one: who told of one of its tasks has got all. (A task's record may come
+    /// after the log of another.)
+    fn replay_groups(&mut self, heard: &Heard) {
+        for framework in self.frameworks.values_mut() {
+            for executor in framework.executors.values_mut() {
+                let container_id = &executor.run.container_id;
+                for task in executor.tasks.values_mut().filter(|task| task.is_queued()) {
+                    let mut group = task.group.iter();
+                    task.delivered = group.any(|id| heard.contains(&(container_id.clone(), id.clone())));
+                }
+                executor.queue.retain(|id| executor.tasks.get(id).is_some_and(TaskRun::is_queued));
+            }
+        }
+    }
+
+    /// Ends the queued tasks of groups that are not whole: the agent went down while it recorded the group,
+    /// or while it recorded that the group was killed.
+    fn end_broken_groups(
+        &mut self,
+        now: Now,
+        framework_id: &FrameworkId,
+        executor_id: &ExecutorId,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(framework) = self.frameworks.get(framework_id) else { return };
+        let dropped = framework.state_or_lost(TaskState::TaskDropped);
+        let Some(executor) = framework.executors.get(executor_id) else { return };
+        let mut broken = Vec::new();
+        for (task_id, task) in executor.tasks.iter().filter(|(_, task)| task.is_queued()) {
+            let members: Vec<_> = task.group.iter().map(|id| executor.tasks.get(id)).collect();
+            if members.iter().all(|member| member.is_some_and(TaskRun::is_queued)) {
+                continue;
+            }
+            let killed = members.iter().flatten().any(|it| it.task.state() == TaskState::TaskKilled);
+            broken.push((task_id.clone(), killed));
+        }
+        for (task_id, killed) in broken {
+            let cause = if killed {
+                let message = "Killed before delivery to the executor";
+                Cause::new(TaskState::TaskKilled, Reason::TaskKilledDuringLaunch, message)
+            } else {
+                let message = "Agent restarted before the whole task group was recorded";
+                Cause::new(dropped, Reason::AgentRestarted, message)
+            };
+            self.end_task(now, framework_id, &task_id, cause, out);
         }
     }
 
@@ -174,13 +230,16 @@ impl Agent {
             let dropped = framework.state_or_lost(TaskState::TaskDropped);
             let Some(executor) = framework.executors.get_mut(&executor_id) else { continue };
             match (found, executor.process) {
-                (Some(found), Some(recorded)) if found == recorded && !rebooted => {}
+                (Some(found), Some(recorded)) if found == recorded && !rebooted => {
+                    self.end_broken_groups(now, &framework_id, &executor_id, out);
+                }
                 // The agent went down between the start and its record.
                 (Some(found), None) if !rebooted => {
                     executor.process = Some(found);
                     let (run, networks) = (executor.run.clone(), Vec::new());
                     let record = Record::Process { run, process: found, networks };
                     out.push(Effect::Persist(record));
+                    self.end_broken_groups(now, &framework_id, &executor_id, out);
                 }
                 (_, recorded) => {
                     let cause = match recorded {

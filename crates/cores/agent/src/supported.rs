@@ -32,6 +32,27 @@ pub(crate) fn plan(task: &TaskInfo) -> Result<ContainerPlan, String> {
     Ok(plan)
 }
 
+/// What the container of a group's executor is to be. Those of the tasks come later, one by one, when the
+/// executor asks for them.
+///
+/// # Errors
+/// Why the group cannot run here.
+pub(crate) fn plan_of_group(executor: &ExecutorInfo, tasks: &[TaskInfo]) -> Result<ContainerPlan, String> {
+    for task in tasks {
+        let id = &task.task_id.value;
+        if let Some(what) = bad_id(id) {
+            return Err(format!("Task ID '{id}' {what}"));
+        }
+        if let Some(command) = &task.command {
+            check_command(command, "command")?;
+        }
+    }
+    let plan = of_executor(executor)?;
+    let of_tasks = tasks.iter().flat_map(|task| &task.resources);
+    check_ports(&plan, executor.resources.iter().chain(of_tasks))?;
+    Ok(plan)
+}
+
 fn of_executor(executor: &ExecutorInfo) -> Result<ContainerPlan, String> {
     let id = &executor.executor_id.value;
     if let Some(what) = bad_id(id) {

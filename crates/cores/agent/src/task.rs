@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use base::{AgentId, ExecutorId, FrameworkId, TaskId};
 use mesos_proto::v1::task_status::Source;
 use mesos_proto::v1::{self, KillPolicy, Task, TaskInfo, TaskState, TaskStatus};
@@ -14,6 +16,8 @@ pub struct TaskRun {
     pub task: Task,
     /// As launched; kept until the executor told of the task, because until then it may be needed again.
     pub(crate) info: Option<Box<TaskInfo>>,
+    /// The tasks that came with it, itself among them, in their order; none if it came alone.
+    pub(crate) group: Arc<[TaskId]>,
     /// Whether the executor was sent the task.
     pub(crate) delivered: bool,
     /// The last request to kill it. Sent again when the executor subscribes again.
@@ -27,6 +31,7 @@ impl TaskRun {
         executor_id: Option<&ExecutorId>,
         agent_id: &AgentId,
         user: Option<&str>,
+        group: Arc<[TaskId]>,
     ) -> TaskRun {
         let task = Task {
             name: info.name.clone(),
@@ -45,7 +50,7 @@ impl TaskRun {
             user: info.command.as_ref().and_then(|command| command.user.clone()).or(user.map(str::to_owned)),
             ..Default::default()
         };
-        TaskRun { task, info: Some(Box::new(info)), delivered: false, kill: None }
+        TaskRun { task, info: Some(Box::new(info)), group, delivered: false, kill: None }
     }
 
     /// The task's id.
@@ -72,7 +77,9 @@ impl TaskRun {
     pub(crate) fn apply(&mut self, status: &TaskStatus) {
         self.task.state = status.state;
         // The agent's own word on the way to the executor changes nothing about what that one is to get.
-        if by_executor(status) || self.is_over() {
+        let by_executor = by_executor(status);
+        self.delivered |= by_executor;
+        if by_executor || self.is_over() {
             self.info = None;
         }
         let statuses = &mut self.task.statuses;

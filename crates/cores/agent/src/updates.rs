@@ -164,10 +164,14 @@ impl Agent {
         let Some(executor) = framework.executor_of_mut(&task_id) else { return };
         let Some(task) = executor.tasks.get_mut(&task_id) else { return };
         task.apply(status);
-        if !task.is_over() {
+        let (is_queued, is_over) = (task.is_queued(), task.is_over());
+        if !is_queued {
+            // It is over, or an executor tells of it that was not sent it.
+            executor.queue.retain(|queued| *queued != task_id);
+        }
+        if !is_over {
             return;
         }
-        executor.queue.retain(|queued| *queued != task_id);
         if executor.for_command {
             self.timers.set(now.mono + linger, Timer::Linger(executor.run.container_id.clone()));
         } else if executor.state == crate::ExecutorState::Running {

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod draining;
+mod groups;
 mod preparation;
 mod simulation;
 mod world;

@@ -4,7 +4,7 @@
 use base::{FrameworkId, TaskId};
 use mesos_proto::v1::{DrainConfig, TaskState};
 
-use super::world::{FRAMEWORK, World, framework, task};
+use super::world::{FRAMEWORK, GROUP, World, framework, group, task};
 use crate::{Input, is_terminal};
 
 const TASKS: u64 = 8;
@@ -16,16 +16,31 @@ fn simulate(seed: u64, crash_in: Option<u64>) -> World {
     for step in 0..600 {
         if world.linked && launched < TASKS && step % 20 == 0 {
             let id = format!("t{launched}");
-            let input = Input::RunTask { framework: Box::new(framework()), task: Box::new(task(&id)) };
-            // What comes while the agent drains is refused, which is no promise that survives a crash.
-            let drains = world.agent.draining().is_some();
-            if world.tell(input) && !drains {
-                world.accepted.insert(TaskId::new(&id));
+            let framework = Box::new(framework());
+            let (input, ids) = if launched % 2 == 0 {
+                let input = Input::RunTask { framework, task: Box::new(task(&id)) };
+                (input, vec![TaskId::new(&id)])
+            } else {
+                let (executor, tasks) = group(&id);
+                let ids = tasks.iter().map(|task| TaskId::new(&task.task_id.value)).collect();
+                (Input::RunTaskGroup { framework, executor: Box::new(executor), tasks }, ids)
+            };
+            if world.tell(input) {
+                // Of those that were refused, because the agent drains or their executor is ending, the master
+                // will tell, should the agent forget them.
+                let held = world.agent.knowledge().tasks;
+                let is_held = |id: &TaskId| held.iter().any(|task| task.task_id.value == id.as_str());
+                world.accepted.extend(ids.into_iter().filter(is_held));
             }
             launched += 1;
         }
         if world.linked && launched > 0 && world.rng.below(40) == 0 {
-            let task_id = TaskId::new(format!("t{}", world.rng.below(launched)));
+            let number = world.rng.below(launched);
+            let member = world.rng.below(GROUP);
+            let task_id = TaskId::new(match number % 2 {
+                0 => format!("t{number}"),
+                _ => format!("t{number}-{member}"),
+            });
             let over = world.acknowledged.get(&task_id).and_then(|seen| seen.last());
             if world.accepted.contains(&task_id) && !over.is_some_and(|last| is_terminal(last.state())) {
                 let framework_id = FrameworkId::new(FRAMEWORK);
@@ -61,6 +76,14 @@ fn verify(world: &World, what: &str) {
             order.iter().copied().filter(|uuid| spoken.iter().any(|s| s == uuid)).collect();
         let said: Vec<&[u8]> = spoken.iter().map(Vec::as_slice).take(heard.len()).collect();
         assert_eq!(heard, said, "{what}: the updates of {task_id} keep their order, none is left out");
+        for status in seen {
+            let unbegun = status.message().starts_with("Killed before delivery")
+                || status.message().starts_with("Agent restarted before the whole");
+            assert!(
+                !unbegun || !world.begun.contains_key(task_id),
+                "{what}: {task_id} was begun: {status:?}"
+            );
+        }
         let staging = seen.iter().any(|status| status.state() == TaskState::TaskStaging);
         assert!(!staging, "{what}: nobody says TASK_STAGING");
     }

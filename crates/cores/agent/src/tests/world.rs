@@ -6,7 +6,9 @@ use std::time::Duration;
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId, Mono, Now, Rng, TaskId, Wall};
 use mesos_proto::v1::executor::event;
 use mesos_proto::v1::task_status::Source;
-use mesos_proto::v1::{self, AgentInfo, CommandInfo, FrameworkInfo, TaskInfo, TaskState, TaskStatus};
+use mesos_proto::v1::{
+    self, AgentInfo, CommandInfo, ExecutorInfo, FrameworkInfo, TaskInfo, TaskState, TaskStatus, executor_info,
+};
 
 use crate::{Agent, Config, ConnectionId, Effect, Input, Launch, Process, Record, Termination, is_terminal};
 
@@ -34,17 +36,60 @@ pub(super) fn config() -> Config {
     Config::new(AgentInfo { hostname: "h".into(), ..Default::default() }, "127.0.0.2", "boot")
 }
 
-/// A command executor: it takes one task and says STARTING, RUNNING and an end, each until it is
+/// The groups of the framework `f`: tasks `GROUP-NUMBER`, all in the same executor.
+pub(super) const GROUP: u64 = 3;
+
+pub(super) fn group(name: &str) -> (ExecutorInfo, Vec<TaskInfo>) {
+    let executor = ExecutorInfo {
+        r#type: Some(executor_info::Type::Custom as i32),
+        executor_id: v1::ExecutorId { value: "e".into() },
+        command: Some(CommandInfo { value: Some("./executor".into()), ..Default::default() }),
+        ..Default::default()
+    };
+    let task = |number| TaskInfo { executor: Some(executor.clone()), ..task(&format!("{name}-{number}")) };
+    let tasks = (0..GROUP).map(task).collect();
+    (executor, tasks)
+}
+
+/// An executor: it takes one task or groups and says STARTING, RUNNING and an end of each, each until it is
 /// acknowledged.
 #[derive(Debug, Default)]
-struct CommandExecutor {
+struct SimExecutor {
     connection: Option<ConnectionId>,
-    /// The task once it has come, and how often it came for the first time.
-    task: Option<TaskId>,
+    tasks: BTreeMap<TaskId, SimTask>,
     unacknowledged: VecDeque<TaskStatus>,
-    said: usize,
-    end: Option<TaskState>,
     shutting_down: bool,
+}
+
+#[derive(Debug, Default)]
+struct SimTask {
+    said: usize,
+    /// How it is to end once it runs.
+    end: Option<TaskState>,
+    acknowledged: bool,
+}
+
+impl SimExecutor {
+    fn begin(&mut self, task_id: TaskId) {
+        let twice = self.tasks.insert(task_id, SimTask::default());
+        assert!(twice.is_none(), "an executor gets a task once");
+    }
+
+    /// The end of one is the end of its group.
+    fn kill(&mut self, task_id: &str) {
+        let group = task_id.split('-').next();
+        for (id, task) in &mut self.tasks {
+            if id.as_str().split('-').next() == group {
+                task.end = Some(TaskState::TaskKilled);
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        !self.tasks.is_empty()
+            && self.tasks.values().all(|task| task.said >= 3)
+            && self.unacknowledged.is_empty()
+    }
 }
 
 /// A container with its executor, alive until it is gone.
@@ -52,7 +97,7 @@ struct CommandExecutor {
 struct Container {
     process: Process,
     launch: Launch,
-    executor: CommandExecutor,
+    executor: SimExecutor,
     alive: bool,
 }
 
@@ -203,7 +248,7 @@ impl World {
         self.next_pid += 1;
         let process = Process { pid: self.next_pid, start_time: u64::from(self.next_pid) };
         let container_id = launch.run.container_id.clone();
-        let executor = CommandExecutor::default();
+        let executor = SimExecutor::default();
         let container = Container { process, launch, executor, alive: true };
         assert!(self.containers.insert(container_id, container).is_none(), "a container id is used once");
         process
@@ -219,15 +264,28 @@ impl World {
             event::Type::Launch => {
                 let info = &event.launch.as_ref().unwrap().task;
                 let task_id = TaskId::new(&info.task_id.value);
-                assert_eq!(executor.task, None, "an executor gets its task once");
-                executor.task = Some(task_id.clone());
+                executor.begin(task_id.clone());
                 *self.begun.entry(task_id).or_default() += 1;
             }
-            event::Type::Kill => executor.end = Some(TaskState::TaskKilled),
+            event::Type::LaunchGroup => {
+                let tasks = &event.launch_group.as_ref().unwrap().task_group.tasks;
+                let ids: Vec<&str> = tasks.iter().map(|task| &*task.task_id.value).collect();
+                let name = ids[0].split('-').next().unwrap();
+                let whole: Vec<String> = (0..GROUP).map(|number| format!("{name}-{number}")).collect();
+                assert_eq!(ids, whole, "a group comes whole");
+                for task_id in ids {
+                    executor.begin(TaskId::new(task_id));
+                    *self.begun.entry(TaskId::new(task_id)).or_default() += 1;
+                }
+            }
+            event::Type::Kill => executor.kill(&event.kill.as_ref().unwrap().task_id.value),
             event::Type::Shutdown => executor.shutting_down = true,
             event::Type::Acknowledged => {
-                let uuid = &event.acknowledged.as_ref().unwrap().uuid;
-                executor.unacknowledged.retain(|status| status.uuid() != &uuid[..]);
+                let acknowledged = event.acknowledged.as_ref().unwrap();
+                executor.unacknowledged.retain(|status| status.uuid() != &acknowledged.uuid[..]);
+                if let Some(task) = executor.tasks.get_mut(&*acknowledged.task_id.value) {
+                    task.acknowledged = true;
+                }
             }
             _ => {}
         }
@@ -391,7 +449,8 @@ impl World {
         let executor = &mut container.executor;
         executor.connection = Some(connection);
         let updates: Vec<TaskStatus> = executor.unacknowledged.iter().cloned().collect();
-        let tasks = executor.task.iter().cloned().collect();
+        let silent = executor.tasks.iter().filter(|(_, task)| !task.acknowledged);
+        let tasks = silent.map(|(id, _)| id.clone()).collect();
         self.tell(Input::Subscribe {
             connection,
             framework_id: framework_id.clone(),
@@ -405,28 +464,32 @@ impl World {
     /// An executor says how its task is, or again what was not acknowledged.
     fn speak(&mut self, id: &ContainerId) {
         let uuid = self.rng.uuid_bytes().to_vec();
-        let again = self.rng.below(4) == 0;
+        let (again, pick) = (self.rng.below(4) == 0, self.rng.below(60));
         let Some(container) = self.containers.get_mut(id) else { return };
         let run = container.launch.run.clone();
         let executor = &mut container.executor;
-        let Some(task_id) = executor.task.clone() else { return };
+        let is_alone = executor.tasks.len() == 1;
         let status = match executor.unacknowledged.front().filter(|_| again) {
             Some(status) => status.clone(),
             None => {
-                let over = executor.end.filter(|_| executor.said >= 2).or(match executor.said {
-                    0 => Some(TaskState::TaskStarting),
-                    1 => Some(TaskState::TaskRunning),
-                    2 => Some(TaskState::TaskFinished),
-                    _ => None,
-                });
-                let Some(state) = over.filter(|_| executor.said < 3) else {
-                    // Its task is over and acknowledged: it goes.
-                    if executor.said >= 3 && executor.unacknowledged.is_empty() {
+                let mut unfinished: Vec<_> =
+                    executor.tasks.iter_mut().filter(|(_, task)| task.said < 3).collect();
+                if unfinished.is_empty() {
+                    // All is over and acknowledged: it goes, if it does not wait for more.
+                    if executor.is_done() && (is_alone || pick % 4 == 0) {
                         self.die(id);
                     }
                     return;
+                }
+                let index = pick as usize % unfinished.len();
+                let (task_id, task) = &mut unfinished[index];
+                let state = match task.said {
+                    0 => TaskState::TaskStarting,
+                    1 => TaskState::TaskRunning,
+                    _ => task.end.unwrap_or(TaskState::TaskFinished),
                 };
-                executor.said += 1;
+                task.said += 1;
+                let task_id = task_id.clone();
                 let status = TaskStatus {
                     task_id: v1::TaskId { value: task_id.to_string() },
                     state: state as i32,

@@ -2,6 +2,7 @@
 //! checksum and a protobuf message. Fields are only ever added to the messages.
 
 use agent_core::{LogEntry, Process};
+use base::TaskId;
 use mesos_proto::v1::{
     AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus,
 };
@@ -45,13 +46,26 @@ struct LogRecord {
     acknowledged: Option<Vec<u8>>,
 }
 
+/// What stands beside a task's description in its record: written after it, as if it were a field of it.
+#[derive(Clone, PartialEq, Message)]
+struct TaskExtension {
+    #[prost(string, repeated, tag = "1000")]
+    group: Vec<String>,
+}
+
 fn piece(message: &impl Message) -> Vec<u8> {
-    let length = message.encoded_len();
+    extended(message, &())
+}
+
+/// Both messages as one: their fields have different numbers.
+fn extended(message: &impl Message, extension: &impl Message) -> Vec<u8> {
+    let length = message.encoded_len() + extension.encoded_len();
     let mut bytes = Vec::with_capacity(HEAD + length);
     bytes.extend_from_slice(&MARK);
     bytes.extend_from_slice(&(length as u32).to_be_bytes());
     bytes.extend_from_slice(&[0; 8]);
     message.encode_raw(&mut bytes);
+    extension.encode_raw(&mut bytes);
     let sum = base::fnv1a(&bytes[HEAD..]).to_be_bytes();
     bytes[MARK.len() + 4..HEAD].copy_from_slice(&sum);
     bytes
@@ -114,12 +128,14 @@ pub(super) fn read_process(bytes: &[u8]) -> Option<(Process, Vec<NetworkInfo>)> 
     Some((Process { pid, start_time }, networks))
 }
 
-pub(super) fn task(info: &TaskInfo) -> Vec<u8> {
-    piece(info)
+pub(super) fn task(info: &TaskInfo, group: &[TaskId]) -> Vec<u8> {
+    let group = group.iter().map(ToString::to_string).collect();
+    extended(info, &TaskExtension { group })
 }
 
-pub(super) fn read_task(bytes: &[u8]) -> Option<TaskInfo> {
-    whole(bytes)
+pub(super) fn read_task(bytes: &[u8]) -> Option<(TaskInfo, Vec<TaskId>)> {
+    let extension: TaskExtension = whole(bytes)?;
+    Some((whole(bytes)?, extension.group.into_iter().map(TaskId::new).collect()))
 }
 
 pub(super) fn log_entry(entry: &LogEntry) -> Vec<u8> {
@@ -160,6 +176,18 @@ mod tests {
         let mut flipped = bytes.clone();
         *flipped.last_mut().unwrap() ^= 1;
         assert_eq!(read_process(&flipped), None);
+    }
+
+    #[test]
+    fn a_task_is_recorded_with_and_without_a_group() {
+        let info = TaskInfo { name: "t".into(), ..Default::default() };
+        let check = |bytes: &[u8], group: &[TaskId]| {
+            assert_eq!(read_task(bytes), Some((info.clone(), group.to_vec())));
+        };
+        check(&piece(&info), &[]);
+        check(&task(&info, &[]), &[]);
+        let group = [TaskId::new("t"), TaskId::new("u")];
+        check(&task(&info, &group), &group);
     }
 
     #[test]

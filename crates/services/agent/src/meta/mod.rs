@@ -98,9 +98,9 @@ impl Meta {
                 &codec::process(*process, networks),
                 Durability::Process,
             ),
-            Record::Task { run, info } => {
+            Record::Task { run, info, group } => {
                 let path = task_dir(run, &base::TaskId::new(&info.task_id.value)).join("task.info");
-                replace(&path, &codec::task(info), Durability::Process)
+                replace(&path, &codec::task(info, group), Durability::Process)
             }
             Record::Log { run, task_id, entry } => {
                 append(&task_dir(run, task_id).join("task.updates"), &codec::log_entry(entry))

@@ -108,8 +108,8 @@ fn read_run(run: &Run, dir: &Path, completed: bool, recovered: &mut Recovered) -
     }
     for (task, task_dir) in entries(&dir.join("tasks"))? {
         let info = read_file(&task_dir.join("task.info"))?;
-        let Some(info) = info.as_deref().and_then(codec::read_task) else { continue };
-        records.push(Record::Task { run: run.clone(), info: Box::new(info) });
+        let Some((info, group)) = info.as_deref().and_then(codec::read_task) else { continue };
+        records.push(Record::Task { run: run.clone(), info: Box::new(info), group });
         let log_path = task_dir.join("task.updates");
         let Some(bytes) = read_file(&log_path)? else { continue };
         let (entries, length) = codec::read_log(&bytes);
