@@ -77,8 +77,8 @@ fn verify(world: &World, what: &str) {
         let said: Vec<&[u8]> = spoken.iter().map(Vec::as_slice).take(heard.len()).collect();
         assert_eq!(heard, said, "{what}: the updates of {task_id} keep their order, none is left out");
         for status in seen {
-            let unbegun = status.message().starts_with("Killed before delivery")
-                || status.message().starts_with("Agent restarted before the whole");
+            // (One that was sent and that its executor never told of may be killed as if it was not.)
+            let unbegun = status.message().starts_with("Agent restarted before the whole");
             assert!(
                 !unbegun || !world.begun.contains_key(task_id),
                 "{what}: {task_id} was begun: {status:?}"
