@@ -63,7 +63,7 @@ fn mp11_a_launch_group_is_delivered_as_one_event() {
 }
 
 #[test]
-fn a_group_that_waits_is_killed_whole() {
+fn ma25_a_group_that_waits_is_killed_whole() {
     let mut story = Story::registered();
     run(&mut story, "g", |_| {}).unwrap();
     let framework_id = FRAMEWORK.into();
@@ -87,7 +87,7 @@ fn what_refuses_one_of_a_group_refuses_all() {
 
 /// The agent goes down after each of the records of a group for an executor that runs.
 #[test]
-fn ma01_a_group_is_recovered_whole_or_ended() {
+fn ma25_a_group_is_recovered_whole_or_ended() {
     let mut story = Story::registered();
     let container_id = run(&mut story, "g", |_| {}).unwrap().run.container_id;
     story.subscribe("e", 1, &[]);

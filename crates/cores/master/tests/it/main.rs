@@ -5,7 +5,7 @@ mod agents;
 mod cluster;
 mod frameworks;
 mod launch;
-mod maintenance;
 mod launch_group;
+mod maintenance;
 mod operators;
 mod simulation;
