@@ -49,7 +49,11 @@ fn started(container: &str) -> Vec<Record> {
             process: Process { pid: 5, start_time: 6 },
             networks: Vec::new(),
         },
-        Record::Task { run: run.clone(), info: Box::new(task), group: vec![TaskId::new("t"), TaskId::new("u")] },
+        Record::Task {
+            run: run.clone(),
+            info: Box::new(task),
+            group: vec![TaskId::new("t"), TaskId::new("u")],
+        },
         Record::Log { run: run.clone(), task_id: TaskId::new("t"), entry: update(1) },
         Record::Log { run, task_id: TaskId::new("t"), entry: LogEntry::Acknowledged(vec![1; 16]) },
     ]
