@@ -40,6 +40,14 @@ pub struct Mount {
 pub enum MountSource {
     /// A file or directory of the host, with all that is mounted below it.
     Host(PathBuf),
+    /// What `path` leads to from `directory` of the host, with all that is mounted below it. No link on the
+    /// way is followed: whoever owns something in `directory` chooses what is there, and not what is shown.
+    Within {
+        /// Absolute; whoever could change what it leads to is trusted.
+        directory: PathBuf,
+        /// Below it. Empty: all of it.
+        path: PathBuf,
+    },
     /// An empty directory in memory.
     Tmpfs {
         /// How much it may hold; `None`: half of the machine's memory, the kernel's default.

@@ -55,7 +55,19 @@ impl ContainerPlan {
     ///
     /// # Errors
     /// What of it cannot be done here, for the user.
-    pub fn of(info: Option<&ContainerInfo>, field: &str) -> Result<ContainerPlan, String> {
+    pub(crate) fn of(info: Option<&ContainerInfo>, field: &str) -> Result<ContainerPlan, String> {
+        let plan = ContainerPlan::of_nested(info, field)?;
+        match plan.volumes.iter().any(|volume| matches!(volume.source, VolumeSource::ParentSandbox(_))) {
+            true => Err(unsupported(&format!("{field}.volumes.source.sandbox_path.type"), "PARENT")),
+            false => Ok(plan),
+        }
+    }
+
+    /// The same of a container that is going to be in another one.
+    ///
+    /// # Errors
+    /// What of it cannot be done here, for the user.
+    pub fn of_nested(info: Option<&ContainerInfo>, field: &str) -> Result<ContainerPlan, String> {
         let Some(info) = info else { return Ok(ContainerPlan::default()) };
         if info.tty_info.is_some() {
             return Err(unsupported(&format!("{field}.tty_info"), "a terminal"));

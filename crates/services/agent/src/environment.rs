@@ -118,6 +118,21 @@ pub(crate) fn environment(
     all.0
 }
 
+/// What the program of a nested container is told: what its image says, where its sandbox is, and what its
+/// command asks for.
+pub(crate) fn nested_environment(
+    command: &CommandInfo,
+    image: Option<&Effective>,
+    view: View<'_>,
+) -> Vec<(String, String)> {
+    let mut all = Variables(Vec::new());
+    all.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    image.into_iter().flat_map(Effective::variables).for_each(|(name, value)| all.set(&name, value));
+    all.set("MESOS_SANDBOX", view.sandbox.display().to_string());
+    all.add(Some(command));
+    all.0
+}
+
 struct Variables(Vec<(String, String)>);
 
 impl Variables {

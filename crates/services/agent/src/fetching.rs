@@ -1,6 +1,5 @@
 //! What a task wants fetched into its sandbox before it starts.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use agent_core::Launch;
@@ -9,8 +8,7 @@ use mesos_proto::v1::CommandInfo;
 use mesos_proto::v1::command_info;
 use tokio::sync::watch;
 
-use crate::provision::Provider;
-use crate::sandbox::{Owner, own_user};
+use crate::sandbox::{Held, Owner, own_user};
 use base::with_causes;
 
 /// Whose rights read local files for a user that only an image knows.
@@ -44,47 +42,21 @@ pub(crate) fn owner_of_image_task(launch: &Launch) -> Option<Owner> {
 pub(crate) async fn fetch(
     fetcher: &Fetcher,
     launch: &Launch,
-    sandbox: &Path,
+    sandbox: &Held,
     owner: Option<Owner>,
     tell: &watch::Sender<String>,
 ) -> Result<(), String> {
-    let Some(command) = command(launch) else { return Ok(()) };
-    fetch_all(fetcher, command, sandbox, owner, tell).await
-}
-
-/// Fetches what a nested container's command wants; nobody is told how far it is.
-///
-/// # Errors
-/// As for [`fetch`].
-pub(crate) async fn fetch_uris(
-    provider: &Provider,
-    command: &CommandInfo,
-    sandbox: &Path,
-    owner: Option<Owner>,
-) -> Result<(), String> {
-    if command.uris.is_empty() {
-        return Ok(());
-    }
-    let (tell, _told) = watch::channel(String::new());
-    fetch_all(provider.fetcher()?, command, sandbox, owner, &tell).await
-}
-
-async fn fetch_all(
-    fetcher: &Fetcher,
-    command: &CommandInfo,
-    sandbox: &Path,
-    owner: Option<Owner>,
-    tell: &watch::Sender<String>,
-) -> Result<(), String> {
-    let uris: Vec<Uri> = command.uris.iter().map(uri).collect();
+    let uris: Vec<Uri> = command(launch).iter().flat_map(|command| &command.uris).map(uri).collect();
     if uris.is_empty() {
         return Ok(());
     }
-    let tell = tell.clone();
+    let (tell, held) = (tell.clone(), sandbox.clone());
     let progress = move |progress: Progress| {
+        // Whoever tells of progress may be at work after this future was dropped.
+        let _ = &held;
         tell.send_replace(progress_text(&progress));
     };
-    let fetched = fetcher.fetch(&uris, sandbox, owner, Arc::new(progress)).await;
+    let fetched = fetcher.fetch(&uris, sandbox.path(), owner, Arc::new(progress)).await;
     fetched.map_err(|error| with_causes(&error))
 }
 

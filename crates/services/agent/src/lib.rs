@@ -154,7 +154,7 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     let mut rng = Rng::seeded(runtime::entropy());
     let agent = Agent::recover(core_config(&config, port, &boot_id)?, rng.next_u64(), recovered.records);
     let (mailbox, commands) = mailbox::Mailbox::new();
-    let nested = Arc::new(nested::Nested::new(containers.clone(), &config.dir));
+    let nested = Arc::new(nested::Nested::new(containers.clone(), Arc::clone(&provider), &config.dir));
     let _watching = nested::Watching(Arc::clone(&nested));
     let api = Arc::new(http::Api {
         config: Arc::clone(&config),
@@ -190,7 +190,8 @@ pub async fn run(config: Config, ctx: Ctx) -> Result<(), Error> {
     for container_id in found.keys().chain(found_nested.keys()) {
         sessions::Sessions::clear(&containers, container_id).await;
     }
-    provider.recover(&found.keys().cloned().collect()).await;
+    let nested_alive = found_nested.iter().filter(|(_, process)| process.is_some()).map(|(id, _)| id);
+    provider.recover(&found.keys().chain(nested_alive).cloned().collect()).await;
     let mut collector = collector::Collector::new(config.dir.clone());
     collector.recover_earlier_agents(recovered.agent_id.as_ref(), config.gc_delay);
     if let Some(agent_id) = &recovered.agent_id {

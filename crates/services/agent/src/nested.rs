@@ -22,11 +22,12 @@ use mesos_proto::v1;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub(crate) use calls::{answer, find, is_launch, kill, named, remove};
+pub(crate) use calls::{answer, find, is_launch, kill, may_be, named, remove, user_named};
 pub(crate) use sandbox::sandbox_below;
 use store::{Record, Store, Termination};
 
 use crate::lifecycle::wait_status;
+use crate::provision::Provider;
 
 /// Containers below one outermost container that are remembered at a time, also those that are over.
 const MOST: usize = 1000;
@@ -40,6 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// All nested containers of an agent.
 pub(crate) struct Nested {
     containers: Containers,
+    provider: Arc<Provider>,
     store: Store,
     all: Mutex<All>,
 }
@@ -57,7 +59,7 @@ struct All {
 /// One nested container.
 pub(crate) struct Container {
     id: ContainerId,
-    user: Option<String>,
+    user: Mutex<Option<String>>,
     sandbox: PathBuf,
     resources: store::Amounts,
     process: OnceLock<ProcessIdentity>,
@@ -84,7 +86,7 @@ impl Container {
     fn new(record: &Record) -> Container {
         Container {
             id: ContainerId::new(&record.container_id),
-            user: record.user.clone(),
+            user: Mutex::new(record.user.clone()),
             sandbox: record.sandbox.clone(),
             resources: record.resources,
             process: OnceLock::new(),
@@ -96,7 +98,7 @@ impl Container {
     fn record(&self, termination: Option<Termination>) -> Record {
         Record {
             container_id: self.id.to_string(),
-            user: self.user.clone(),
+            user: self.user(),
             sandbox: self.sandbox.clone(),
             resources: self.resources,
             termination,
@@ -104,8 +106,12 @@ impl Container {
     }
 
     /// The user that it runs as; None is the agent's.
-    pub(crate) fn user(&self) -> Option<&str> {
-        self.user.as_deref()
+    pub(crate) fn user(&self) -> Option<String> {
+        self.user.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_user(&self, user: Option<String>) {
+        *self.user.lock().unwrap_or_else(PoisonError::into_inner) = user;
     }
 
     /// What it was said to need.
@@ -160,8 +166,8 @@ fn is_below(id: &ContainerId, outer: &ContainerId) -> bool {
 }
 
 impl Nested {
-    pub(crate) fn new(containers: Containers, dir: &Path) -> Nested {
-        Nested { containers, store: Store::new(dir), all: Mutex::default() }
+    pub(crate) fn new(containers: Containers, provider: Arc<Provider>, dir: &Path) -> Nested {
+        Nested { containers, provider, store: Store::new(dir), all: Mutex::default() }
     }
 
     /// Takes up what earlier runs of the agent started in containers that are still there, and clears away
@@ -316,6 +322,7 @@ impl Nested {
         container.over.send_replace(Some(termination));
     }
 
+    /// Clears away what the kernel and the disk have of a container; its sandbox stays.
     async fn destroy(&self, id: &ContainerId) {
         let mut pause = SHORTEST_PAUSE;
         while let Err(error) = self.containers.destroy(id).await {
@@ -323,6 +330,7 @@ impl Nested {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        self.provider.release(id).await;
     }
 
     /// Does work that ends with this run of the agent.

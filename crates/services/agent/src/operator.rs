@@ -45,7 +45,21 @@ pub(crate) async fn permit(api: &Api, call: &Call, caller: Caller) -> Result<(),
         return Err(refusal(StatusCode::FORBIDDEN, text));
     };
     let root = base::ContainerId::from(id);
-    executor_api::check_user_of(api, uid, move |agent| agent.executor_in(&root)).await
+    let of_executor = root.clone();
+    executor_api::check_user_of(api, uid, move |agent| agent.executor_in(&of_executor)).await?;
+    match nested::user_named(call) {
+        Some(user) if !executor_api::is_trusted(uid) => {
+            let may = api.mailbox.read(move |agent| nested::may_be(agent, &root, &user)).await;
+            match may.map_err(|_| not_recovered())? {
+                true => Ok(()),
+                false => Err(refusal(
+                    StatusCode::FORBIDDEN,
+                    "An executor may start containers as its own user and those of its tasks only",
+                )),
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn carry_out(api: &Arc<Api>, request: Request, caller: Caller) -> Result<Response, Response> {

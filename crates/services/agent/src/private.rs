@@ -76,6 +76,12 @@ impl NameFiles {
         Ok(files)
     }
 
+    /// Those that were written to `dir` before; None if none were.
+    pub(crate) fn find(dir: PathBuf) -> Option<NameFiles> {
+        let own = fs::read_to_string(dir.join("hostname")).ok()?;
+        Some(NameFiles { dir, hostname: own.trim().to_owned(), hosts: Vec::new(), own_network: true })
+    }
+
     /// Where one of them is on the host.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)

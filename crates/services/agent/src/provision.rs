@@ -25,8 +25,8 @@ use crate::environment::Effective;
 use crate::fetching::{fetch, owner_of_image_task};
 use crate::image_user::owner_in;
 use crate::private::{NameFiles, PrivateDirs};
-use crate::sandbox::{self, sandbox_path};
-use crate::spec::{Parts, Root};
+use crate::sandbox::{self, Held, sandbox_path};
+use crate::spec::{Outer, Parts, Root};
 use base::with_causes;
 
 /// The most of a file of credentials that is read.
@@ -94,10 +94,7 @@ impl Provider {
     }
 
     /// Who fetches.
-    ///
-    /// # Errors
-    /// Why nothing can be fetched.
-    pub(crate) fn fetcher(&self) -> Result<&Fetcher, String> {
+    fn fetcher(&self) -> Result<&Fetcher, String> {
         self.fetcher.as_ref().map_err(Clone::clone)
     }
 
@@ -133,26 +130,84 @@ impl Provider {
             }
         };
         let reader = if plan.image.is_some() { owner_of_image_task(launch) } else { owner };
-        fetch(self.fetcher()?, launch, &sandbox, reader, tell).await?;
+        let held = Held::named(&sandbox);
+        fetch(self.fetcher()?, launch, &held, reader, tell).await?;
         let root = match &private {
-            Some(private) => self.pull(launch, &sandbox, private, tell).await?,
+            Some(private) => self.pull(launch, &held, private, tell).await?,
             None => None,
         };
         self.assemble(launch, address, &sandbox, private.as_deref(), root.as_ref())
+    }
+
+    /// The same for a container in another one. `directory` is its sandbox, which is there, and `owner` whose
+    /// it is.
+    ///
+    /// # Errors
+    /// What could not be had and why, for the task's user.
+    pub(crate) async fn provide_nested(
+        &self,
+        launch: &Launch,
+        outer: &Outer,
+        directory: &Held,
+        owner: Option<sandbox::Owner>,
+    ) -> Result<ContainerSpec, String> {
+        let plan = &launch.plan;
+        if let Some(what) = plan.needs_isolation().filter(|_| self.isolation == Isolation::Plain) {
+            return Err(without_root(&format!("A container with {what}")));
+        }
+        make_volumes(directory.path(), plan, owner)?;
+        let private = match plan.needs_isolation() {
+            None => None,
+            Some(_) => {
+                let made = self.private.make(&launch.run.container_id);
+                Some(made.map_err(|error| format!("cannot make a directory for the container: {error}"))?)
+            }
+        };
+        // Nobody hears how far it is.
+        let (tell, _told) = watch::channel(String::new());
+        let reader = if plan.image.is_some() { owner_of_image_task(launch) } else { owner };
+        fetch(self.fetcher()?, launch, directory, reader, &tell).await?;
+        let root = match &private {
+            Some(private) => self.pull(launch, directory, private, &tell).await?,
+            None => None,
+        };
+        // It is on the network that the outermost container is on, and so are its names.
+        let of_outer = self.private.of(&crate::nested::root_of(&outer.parent)).join("etc");
+        let names = match (NameFiles::find(of_outer), &root, &private) {
+            (Some(names), ..) => Some(names),
+            (None, Some(_), Some(private)) => {
+                let written = NameFiles::write(private.join("etc"), plan, &host_name());
+                Some(written.map_err(|error| format!("cannot write the container's /etc/hosts: {error}"))?)
+            }
+            _ => None,
+        };
+        let sandbox = outer.sandbox.join(&outer.own);
+        let parts = Parts {
+            config: &self.config,
+            launch,
+            address: "",
+            sandbox: &sandbox,
+            private: private.as_deref(),
+            root: root.as_ref(),
+            names: names.as_ref(),
+            hostname: None,
+            outer: Some(outer),
+        };
+        parts.spec()
     }
 
     /// Brings the image here and keeps it for the container.
     async fn pull(
         &self,
         launch: &Launch,
-        sandbox: &Path,
+        sandbox: &Held,
         private: &Path,
         tell: &watch::Sender<String>,
     ) -> Result<Option<Root>, String> {
         let Some(wanted) = &launch.plan.image else { return Ok(None) };
         let images = self.images.as_ref().map_err(Clone::clone)?;
         let reference = Reference::parse(&wanted.name).map_err(|error| error.to_string())?;
-        let credentials = credentials(wanted, sandbox)?;
+        let credentials = credentials(wanted, sandbox.path())?;
         let (tell, name) = (tell.clone(), reference.familiar());
         // Told of changes only.
         tell.send_replace(progress_text(&name, &images::Progress::default()));
@@ -168,10 +223,10 @@ impl Provider {
             None if config.user.is_empty() => launch.framework.user.clone(),
             None => config.user.clone(),
         };
-        let (layers, path) = (image.layers.clone(), sandbox.to_owned());
+        let (layers, held) = (image.layers.clone(), sandbox.clone());
         // What was fetched may be many files.
         let given = tokio::task::spawn_blocking(move || match owner_in(&layers, &user) {
-            Some(owner) => sandbox::give(&path, owner).map_err(|error| error.to_string()),
+            Some(owner) => sandbox::give(held.path(), owner).map_err(|error| error.to_string()),
             None => Ok(()),
         });
         given.await.map_err(|error| error.to_string())??;
@@ -228,6 +283,7 @@ impl Provider {
             root,
             names: names.as_ref(),
             hostname,
+            outer: None,
         };
         let spec = parts.spec()?;
         let networks = Arc::new(Mutex::new(Vec::new()));

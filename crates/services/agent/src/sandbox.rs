@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use agent_core::Run;
 use base::AgentId;
@@ -13,6 +15,33 @@ use crate::meta::run_path;
 
 /// A user and a group by their numbers.
 pub(crate) type Owner = (u32, u32);
+
+/// A sandbox that is worked in, also by threads that are not waited for any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    path: PathBuf,
+    /// What keeps the meaning of the path.
+    _file: Option<Arc<OwnedFd>>,
+}
+
+impl Held {
+    /// One that nobody but root can put another in the place of.
+    pub(crate) fn named(path: &Path) -> Held {
+        Held { path: path.to_owned(), _file: None }
+    }
+
+    /// One that is open.
+    pub(crate) fn open(directory: OwnedFd) -> Held {
+        // With the dot it is the directory, not a link to it.
+        let path = format!("/proc/self/fd/{}/.", directory.as_raw_fd()).into();
+        Held { path, _file: Some(Arc::new(directory)) }
+    }
+
+    /// A path that leads to it as long as this value or a copy is there.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
 
 /// Why a container cannot even be tried.
 #[derive(Debug, thiserror::Error)]

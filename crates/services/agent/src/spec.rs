@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use agent_core::{ContainerPlan, Launch, NetworkPlan, VolumePlan, VolumeSource};
+use base::ContainerId;
 use containers::{
     Capability, ContainerSpec, Mount, MountSource, Network, Rlimit, RlimitResource, RootFs, Seccomp,
 };
@@ -10,7 +11,7 @@ use mesos_proto::v1::r_limit_info::RLimit;
 use mesos_proto::v1::r_limit_info::r_limit::Type;
 
 use crate::Config;
-use crate::environment::{Effective, View, environment};
+use crate::environment::{Effective, View, environment, nested_environment};
 use crate::limits::limits;
 use crate::private::NameFiles;
 use crate::program::{command_executor, custom_executor};
@@ -44,6 +45,28 @@ pub(crate) struct Parts<'a> {
     pub(crate) root: Option<&'a Root>,
     pub(crate) names: Option<&'a NameFiles>,
     pub(crate) hostname: Option<&'a str>,
+    /// What one in another container is in.
+    pub(crate) outer: Option<&'a Outer>,
+}
+
+/// Where a container is that is in another one.
+#[derive(Clone, Debug)]
+pub(crate) struct Outer {
+    /// The one it is in.
+    pub(crate) parent: ContainerId,
+    /// The outermost container's sandbox, on the host.
+    pub(crate) sandbox: PathBuf,
+    /// Where in that the container's own is.
+    pub(crate) own: PathBuf,
+    /// Where in that its parent's is; empty if that is the outermost.
+    pub(crate) of_parent: PathBuf,
+}
+
+impl Outer {
+    fn within(&self, path: PathBuf, target: PathBuf) -> Mount {
+        let source = MountSource::Within { directory: self.sandbox.clone(), path };
+        Mount { source, target, read_only: false }
+    }
 }
 
 impl Parts<'_> {
@@ -91,6 +114,11 @@ impl Parts<'_> {
             spec.make_privileged();
         }
         spec.mounts = self.mounts(view)?;
+        if let Some(outer) = self.outer {
+            spec.parent = Some(outer.parent.clone());
+            spec.supervise = true;
+            spec.env = nested_environment(&command, image, view);
+        }
         Ok(spec)
     }
 
@@ -115,7 +143,7 @@ impl Parts<'_> {
     fn mounts(&self, view: View<'_>) -> Result<Vec<Mount>, String> {
         let mut all = Vec::new();
         if self.root.is_some() {
-            all.push(Mount::bind(self.sandbox, SANDBOX));
+            all.push(self.of_sandbox("", SANDBOX.into()));
             // The directory and not the socket: another run of the agent makes it anew.
             all.push(Mount::bind(self.config.socket_dir(), AGENT).read_only());
         }
@@ -149,7 +177,11 @@ impl Parts<'_> {
                 })?;
                 Mount::bind(path, target)
             }
-            VolumeSource::Sandbox(path) => Mount::bind(self.sandbox.join(path), target),
+            VolumeSource::Sandbox(path) => self.of_sandbox(path, target),
+            VolumeSource::ParentSandbox(path) => match self.outer {
+                Some(outer) => outer.within(outer.of_parent.join(path), target),
+                None => return Err(format!("cannot mount {path} of a sandbox of no container")),
+            },
             VolumeSource::Memory(bytes) => {
                 let source = MountSource::Tmpfs { bytes: *bytes, mode: 0o1777 };
                 Mount { source, target, read_only: false }
@@ -163,6 +195,17 @@ impl Parts<'_> {
                 "cannot mount anything at {}: it does not exist on this agent, and without an image it has to",
                 volume.target
             )),
+        }
+    }
+
+    /// Something of the container's sandbox.
+    fn of_sandbox(&self, path: &str, target: PathBuf) -> Mount {
+        match self.outer {
+            // No slash at the end of one that is all of it.
+            Some(outer) if path.is_empty() => outer.within(outer.own.clone(), target),
+            Some(outer) => outer.within(outer.own.join(path), target),
+            None if path.is_empty() => Mount::bind(self.sandbox, target),
+            None => Mount::bind(self.sandbox.join(path), target),
         }
     }
 

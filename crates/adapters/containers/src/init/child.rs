@@ -32,8 +32,6 @@ pub(super) struct Prepared {
     stderr: File,
     /// For the supervisor.
     status: Option<File>,
-    /// Of a container in another one, on the host's files.
-    sandbox: Option<OwnedFd>,
 }
 
 impl Prepared {
@@ -71,10 +69,8 @@ impl Prepared {
                 .open(path)
                 .attempt(|| format!("make {}", path.display()))
         });
-        let is_nested = spec.parent.is_some() && spec.root.is_none();
-        let sandbox = is_nested.then(|| straight(&spec.working_directory)).transpose()?;
         let status = status.transpose()?;
-        let prepared = Prepared { program, user, stdin, stdout, stderr, status, sandbox };
+        let prepared = Prepared { program, user, stdin, stdout, stderr, status };
         prepared.give_output_to(prepared.user.as_ref())?;
         Ok(prepared)
     }
@@ -134,12 +130,11 @@ fn enter(plan: &Plan, prepared: &Prepared) -> Result<Command, Failure> {
         user = found.as_ref();
         prepared.give_output_to(user)?;
     }
-    match &prepared.sandbox {
-        Some(sandbox) => {
-            rustix::process::fchdir(sandbox)
-                .attempt(|| format!("enter {}", spec.working_directory.display()))?;
-        }
-        None => enter_directory(&spec.working_directory)?,
+    if spec.parent.is_some() && spec.root.is_none() {
+        let sandbox = straight(&spec.working_directory)?;
+        rustix::process::fchdir(sandbox).attempt(|| format!("enter {}", spec.working_directory.display()))?;
+    } else {
+        enter_directory(&spec.working_directory)?;
     }
     confine(&Confinement::of(spec), user, full)?;
     close_all_on_exec().attempt(|| "close descriptors".into())?;

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use base::ContainerId;
-use containers::{ContainerSpec, Containers, Exit, Isolation, LaunchError, Network};
+use containers::{
+    ContainerSpec, Containers, Exit, Isolation, LaunchError, Mount, MountSource, Network, Seccomp,
+};
 
 use crate::scene::{Scene, block_on, eventually};
 
@@ -31,7 +33,9 @@ fn ma26_a_nested_container_shares_network_name_and_groups_and_nothing_else() {
     let mut parent = scene.spec("p", "exec sleep 600");
     parent.network = Network::Own;
     parent.hostname = Some("outer".into());
-    let child = within(&scene, &parent, "c", "hostname; pwd; ls /proc | grep -c '^[0-9]'; exec sleep 600");
+    let mut child =
+        within(&scene, &parent, "c", "hostname; pwd; ls /proc | grep -c '^[0-9]'; exec sleep 600");
+    (child.seccomp, child.no_new_privileges) = (Seccomp::Default, true);
     let grandchild = within(&scene, &child, "g", "hostname; exec sleep 600");
     block_on(async {
         let outer = scene.launch(&parent).await.unwrap().process.pid;
@@ -186,4 +190,26 @@ fn sixty_four_nested_containers_end_with_the_one_they_are_in() {
     });
     scene.assert_gone(&parent.container_id);
     assert!(scene.containers.list().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_shown_of_a_directory_is_in_it_whatever_links_say() {
+    let Some(scene) = Scene::new(Isolation::Full) else { return };
+    let directory = scene.directory.join("shared");
+    fs::create_dir_all(directory.join("a/b")).unwrap();
+    fs::write(directory.join("a/b/file"), "there\n").unwrap();
+    symlink("/etc", directory.join("link")).unwrap();
+    let target = scene.directory.join("target");
+    fs::create_dir_all(&target).unwrap();
+    let of = |path: &str| {
+        let mut spec = scene.spec("w", &format!("cat {}/file", target.display()));
+        let source = MountSource::Within { directory: directory.clone(), path: path.into() };
+        spec.mounts = vec![Mount { source, target: target.clone(), read_only: true }];
+        spec
+    };
+    assert_eq!(scene.run(&of("a/b")), ("there\n".to_owned(), Exit::Code(0)));
+    for path in ["link", "link/cron.d", "../shared/a", "/etc"] {
+        let error = block_on(async { scene.launch(&of(path)).await.unwrap_err().to_string() });
+        assert!(error.contains("bind"), "{path}: {error}");
+    }
 }

@@ -24,6 +24,8 @@ pub enum VolumeSource {
     Host(String),
     /// A directory of the sandbox, made if it is missing.
     Sandbox(String),
+    /// A directory of the sandbox of the container that this one is in, made if it is missing.
+    ParentSandbox(String),
     /// Memory, up to that many bytes.
     Memory(Option<u64>),
 }
@@ -88,14 +90,13 @@ fn of_source(source: &Source, field: &str) -> Result<VolumeSource, String> {
         }
         Type::SandboxPath => {
             let sandbox = source.sandbox_path.clone().unwrap_or_default();
-            if sandbox.r#type() == sandbox_path::Type::Parent {
-                return Err(unsupported(&format!("{field}.sandbox_path.type"), "PARENT"));
-            }
+            let of_parent = sandbox.r#type() == sandbox_path::Type::Parent;
             let field = format!("{field}.sandbox_path.path");
             match plain(&sandbox.path, &field)? {
                 path if path.starts_with('/') => {
                     Err(format!("Task's '{field}' is '{path}'; allowed is a relative path"))
                 }
+                path if of_parent => Ok(VolumeSource::ParentSandbox(path.to_owned())),
                 path => Ok(VolumeSource::Sandbox(path.to_owned())),
             }
         }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use agent_core::Agent;
 use base::ContainerId;
 use http_kit::mesos::{bad_request, refusal};
 use http_kit::{Response, StatusCode, respond};
@@ -12,6 +13,7 @@ use mesos_proto::v1::agent::{Call, call};
 use super::launch::{LaunchError, Wanted, launch};
 use super::{Container, Nested, is_nested, root_of, sandbox};
 use crate::http::{Api, not_recovered};
+use crate::sandbox::{own_user, user_of};
 use crate::sessions::{SessionId, text};
 
 /// Whether [`answer`] is for this call.
@@ -50,6 +52,28 @@ pub(crate) fn named(call: &Call) -> Option<String> {
     Some(outermost.value.clone())
 }
 
+/// Whom a call wants something to run as, if it says so.
+pub(crate) fn user_named(call: &Call) -> Option<String> {
+    use call::Type;
+    let command = match call.r#type() {
+        Type::LaunchNestedContainer => call.launch_nested_container.as_ref()?.command.as_ref(),
+        Type::LaunchContainer => call.launch_container.as_ref()?.command.as_ref(),
+        Type::LaunchNestedContainerSession => call.launch_nested_container_session.as_ref()?.command.as_ref(),
+        _ => None,
+    };
+    own_user(command?).map(str::to_owned)
+}
+
+/// Whether an executor may start something in its container as this user: as its own, and as those that its
+/// tasks, which the master let through, run as.
+pub(crate) fn may_be(agent: &Agent, root: &ContainerId, user: &str) -> bool {
+    let Some(executor) = agent.executor_in(root) else { return false };
+    let framework = agent.frameworks().find(|framework| framework.id() == *executor.framework_id());
+    let own = framework.map(|framework| user_of(framework.info(), executor.info().command.as_ref()));
+    let mut tasks = executor.queued().chain(executor.launched());
+    own.as_deref() == Some(user) || tasks.any(|run| run.task.user.as_deref() == Some(user))
+}
+
 /// Launches a container in another one.
 pub(crate) async fn answer(api: &Arc<Api>, call: Call) -> Result<Response, Response> {
     let (id, command, container, resources) = match (call.launch_nested_container, call.launch_container) {
@@ -63,7 +87,7 @@ pub(crate) async fn answer(api: &Arc<Api>, call: Call) -> Result<Response, Respo
     let wanted = Wanted { id, command: command.unwrap_or_default(), container, resources };
     let api = Arc::clone(api);
     // In a task of its own: this future is dropped when the client closes its connection.
-    let launched = tokio::spawn(async move { launch(&api, wanted).await }).await;
+    let launched = tokio::spawn(async move { Box::pin(launch(&api, wanted)).await }).await;
     match launched {
         Ok(Ok(())) => Ok(respond::status(StatusCode::OK)),
         Ok(Err(LaunchError::Exists)) => Ok(respond::status(StatusCode::ACCEPTED)),

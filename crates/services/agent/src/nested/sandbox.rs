@@ -2,13 +2,13 @@
 //! may put links into it: no step here follows one.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use base::ContainerId;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 
-use crate::sandbox::Owner;
+use crate::sandbox::{Held, Owner};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -41,9 +41,25 @@ pub(super) fn make(root: &Path, id: &ContainerId, owner: Option<Owner>) -> io::R
     Ok(directory)
 }
 
-/// A path that leads to an open directory whatever happens to its name.
-pub(super) fn path_of(directory: &OwnedFd) -> PathBuf {
-    format!("/proc/self/fd/{}", directory.as_raw_fd()).into()
+/// Makes the directories of `path` below the outermost container's sandbox that are missing. What is there may
+/// be a file at the end.
+pub(super) fn make_shared(root: &Path, path: &Path, owner: Option<Owner>) -> io::Result<()> {
+    let mut directory = rustix::fs::open(root, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+    for name in path.iter().filter(|name| *name != ".") {
+        let made = rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755));
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::PATH;
+        let next = rustix::fs::openat(&directory, name, flags, Mode::empty())?;
+        match made {
+            Ok(()) => {
+                let opened = rustix::fs::openat(&directory, name, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+                give(&opened, owner)?;
+            }
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        directory = next;
+    }
+    Ok(())
 }
 
 fn give(file: &OwnedFd, owner: Option<Owner>) -> io::Result<()> {
@@ -68,7 +84,7 @@ pub(super) fn remove(sandbox: &Path) -> io::Result<()> {
         Err(rustix::io::Errno::NOENT) => return Ok(()),
         found => found?,
     };
-    host::remove_tree(&path_of(&parent).join(name))
+    host::remove_tree(&Held::open(parent).path().join(name))
 }
 
 #[cfg(test)]

@@ -51,8 +51,7 @@ struct Parent {
 impl Parent {
     /// None if it does not run.
     fn of_nested(nested: &Container) -> Option<Parent> {
-        let of_task = nested.user().map(str::to_owned);
-        Some(Parent { pid: Some(nested.pid()?), of_task, of_framework: String::new() })
+        Some(Parent { pid: Some(nested.pid()?), of_task: nested.user(), of_framework: String::new() })
     }
 }
 

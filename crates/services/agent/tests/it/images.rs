@@ -15,7 +15,7 @@ use crate::node::{Dir, Node, config, eventually, skip_without_root};
 use crate::sessions::Scene;
 
 /// A tarball as `docker save` writes it, of Debian's static busybox and a user `app`, who is the image's.
-fn tarball(dir: &Path) -> PathBuf {
+pub(crate) fn tarball(dir: &Path) -> PathBuf {
     let run = |command: &[&str]| {
         let output = Command::new(command[0]).args(&command[1..]).current_dir(dir).output().unwrap();
         assert!(output.status.success(), "{command:?}: {output:?}");

@@ -7,7 +7,7 @@ use mesos_proto::v1::TaskState;
 use serde_json::{Value, json};
 
 use crate::master::{Master, Session, task};
-use crate::node::{Dir, Node, config, eventually};
+use crate::node::{Dir, Node, config, eventually, skip_without_root};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -300,5 +300,85 @@ async fn executors_call_for_their_own_containers_on_the_local_socket() {
     let kill = json!({"type": "KILL_NESTED_CONTAINER", "kill_nested_container": {"container_id": id}});
     assert_eq!(call(kill).await, 200);
     assert_eq!(scene.wait("n").await, ended(9));
+    scene.finish().await;
+}
+
+/// A volume that is a directory of the sandbox of the container it is in.
+fn of_parent(path: &str, target: &str) -> Value {
+    let source = json!({"type": "SANDBOX_PATH", "sandbox_path": {"type": "PARENT", "path": path}});
+    json!({"container_path": target, "mode": "RW", "source": source})
+}
+
+#[tokio::test]
+async fn ma36_nested_containers_share_directories_of_the_one_they_are_in() {
+    if skip_without_root("ma36_nested_containers_share_directories_of_the_one_they_are_in") {
+        return;
+    }
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let scene = Scene::start(&dir, &mut master).await;
+    let fetched = dir.0.join("fetched.txt");
+    std::fs::write(&fetched, "fetched\n").unwrap();
+    let launch = async |name: &str, script: &str, volumes: Value| {
+        let launch = json!({
+            "container_id": scene.id(name),
+            "command": {"value": script, "uris": [{"value": fetched.display().to_string()}]},
+            "container": {"type": "MESOS", "volumes": volumes},
+        });
+        scene.call(json!({"type": "LAUNCH_CONTAINER", "launch_container": launch})).await
+    };
+    let volumes = json!([of_parent("shared/deep", "data")]);
+    assert_eq!(launch("w", "cat fetched.txt > data/x", volumes.clone()).await, ok());
+    assert_eq!(scene.wait("w").await, ended(0));
+    assert_eq!(launch("r", "cat data/x; echo more >> data/x", volumes).await, ok());
+    assert_eq!(scene.wait("r").await, ended(0));
+    assert_eq!(scene.said("r"), "fetched\n");
+    let shared = sandbox_of(&scene.node, &scene.container).join("shared");
+    assert_eq!(std::fs::read_to_string(shared.join("deep/x")).unwrap(), "fetched\nmore\n");
+    // Whoever owns the sandbox cannot make the agent show something else by a link.
+    std::os::unix::fs::symlink("/etc", shared.join("link")).unwrap();
+    for path in ["shared/link", "shared/link/cron.d"] {
+        let (status, why) = launch("bad", "ls data", json!([of_parent(path, "data")])).await;
+        assert_eq!(status, 400, "{why}");
+    }
+    assert_eq!(scene.containers(true).await.len(), 1);
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn ma26_a_nested_container_of_an_image_runs_as_the_images_user_in_its_root() {
+    if skip_without_root("ma26_a_nested_container_of_an_image_runs_as_the_images_user_in_its_root") {
+        return;
+    }
+    let (dir, mut master) = (Dir::new(), Master::start().await);
+    let mut scene = Scene::start(&dir, &mut master).await;
+    let files = Dir::new();
+    let image = crate::images::tarball(&files.0);
+    let docker = json!({"type": "DOCKER", "docker": {"name": image.display().to_string()}});
+    let launch = json!({
+        "container_id": scene.id("i"),
+        "command": {"value": "ls -d /usr 2>&1; id -u; echo $MESOS_SANDBOX > in; cat in; exec sleep 1000"},
+        "container": {
+            "type": "MESOS",
+            "mesos": {"image": docker},
+            "volumes": [of_parent("shared", "/shared")],
+        },
+    });
+    assert_eq!(scene.call(json!({"type": "LAUNCH_CONTAINER", "launch_container": launch})).await, ok());
+    let said = "ls: /usr: No such file or directory\n1234\n/mnt/mesos/sandbox\n";
+    eventually("it has spoken", async || scene.said("i").lines().count() >= 3).await;
+    assert_eq!(scene.said("i"), said);
+    assert_eq!(std::fs::read_to_string(scene.sandbox("i").join("in")).unwrap(), "/mnt/mesos/sandbox\n");
+    let pid = scene.pid("i").await;
+    let config = config_of(&scene, &dir, &master);
+    let Scene { node, container, session } = scene;
+    node.abort().await;
+    drop(session);
+    let node = Node::start(config).await;
+    scene = Scene { node, container, session: master.session().await };
+    assert_eq!(scene.pid("i").await, pid);
+    assert_eq!(scene.kill("i", None).await, ok());
+    assert_eq!(scene.wait("i").await, ended(9));
+    let roots = scene.node.dir.join("roots");
+    assert_eq!(std::fs::read_dir(roots).unwrap().count(), 0, "what it took is given back");
     scene.finish().await;
 }

@@ -1,9 +1,9 @@
 //! Mounts by descriptors: what is mounted is held ready, and put where a descriptor leads.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::super::{Attempt, Failure};
@@ -20,6 +20,9 @@ pub(in crate::init) fn path_of(file: &impl AsRawFd) -> PathBuf {
 pub(in crate::init) fn describe(mount: &Mount) -> String {
     match &mount.source {
         MountSource::Host(path) => format!("bind {} to {}", path.display(), mount.target.display()),
+        MountSource::Within { directory, path } => {
+            format!("bind {} to {}", directory.join(path).display(), mount.target.display())
+        }
         MountSource::Tmpfs { .. } => format!("mount a tmpfs at {}", mount.target.display()),
     }
 }
@@ -42,17 +45,10 @@ impl Source {
             MountSource::Host(path) if !path.is_absolute() => {
                 Err(Failure::new(what(), "the host's path must be absolute"))
             }
-            MountSource::Host(path) => {
-                let tree = clone_tree(CWD, path).attempt(what)?;
-                let stat = rustix::fs::fstat(&tree).attempt(what)?;
-                if attributes != 0 {
-                    add_mount_attributes(tree.as_fd(), attributes, true).attempt(what)?;
-                }
-                let kind = match FileType::from_raw_mode(stat.st_mode) {
-                    FileType::Directory => Kind::Directory,
-                    _ => Kind::File,
-                };
-                Ok(Source { tree, kind })
+            MountSource::Host(path) => Source::of(clone_tree(CWD, path), attributes).attempt(what),
+            MountSource::Within { directory, path } => {
+                Source::of(within(directory, path).and_then(|file| clone_tree(&file, "")), attributes)
+                    .attempt(what)
             }
             MountSource::Tmpfs { bytes, mode } => {
                 let mut options = vec![("mode", format!("{:o}", mode & 0o7777))];
@@ -64,6 +60,19 @@ impl Source {
         }
     }
 
+    fn of(tree: rustix::io::Result<OwnedFd>, attributes: u64) -> std::io::Result<Source> {
+        let tree = tree?;
+        let stat = rustix::fs::fstat(&tree)?;
+        if attributes != 0 {
+            add_mount_attributes(tree.as_fd(), attributes, true)?;
+        }
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Kind::Directory,
+            _ => Kind::File,
+        };
+        Ok(Source { tree, kind })
+    }
+
     pub(super) fn kind(&self) -> Kind {
         self.kind
     }
@@ -71,6 +80,16 @@ impl Source {
     pub(in crate::init) fn attach(&self, target: &OwnedFd) -> rustix::io::Result<()> {
         put(&self.tree, target)
     }
+}
+
+fn within(directory: &Path, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(directory, flags | OFlags::DIRECTORY, Mode::empty())?;
+    if path.as_os_str().is_empty() {
+        return Ok(directory);
+    }
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(&directory, path, flags, Mode::empty(), resolve)
 }
 
 /// A copy of the mount that `path` leads to, with all below it.
