@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId, Mono, Now, Rng, TaskId, Wall};
 use mesos_proto::v1::{AgentInfo, DrainConfig, TaskStatus};
+use resources::Resources;
 
+use crate::operations::EndedOperation;
 use crate::timers::{Timer, Timers};
 use crate::{Config, ConnectionId, Effect, Executor, Framework, Input, is_terminal};
 
@@ -59,6 +61,12 @@ pub struct Agent {
     pub(crate) completed_frameworks: VecDeque<Framework>,
     pub(crate) containers: BTreeMap<ContainerId, (FrameworkId, ExecutorId)>,
     pub(crate) connections: BTreeMap<ConnectionId, ContainerId>,
+    /// All there is, with what was reserved at run time, in unallocated form.
+    pub(crate) total: Resources,
+    /// Operations whose ends are not acknowledged, by uuid.
+    pub(crate) operations: BTreeMap<Vec<u8>, EndedOperation>,
+    /// The last operations, so that a repetition is known.
+    pub(crate) applied: VecDeque<Vec<u8>>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
 }
@@ -90,6 +98,12 @@ impl Agent {
             }
             Input::ShutdownFramework { framework_id } => self.shutdown_framework(now, &framework_id, out),
             Input::UpdateFramework { framework } => self.update_framework(now, *framework, out),
+            Input::ApplyOperation { framework_id, uuid, operation } => {
+                self.apply_operation(now, framework_id, uuid, *operation, out);
+            }
+            Input::AcknowledgeOperation { uuid, status_uuid } => {
+                self.acknowledge_operation(&uuid, &status_uuid, out);
+            }
             Input::ShutdownAll => self.shutdown_all(now, out),
             Input::Drain { config } => self.drain(now, config, out),
             Input::Undrain => self.undrain(out),
@@ -196,6 +210,7 @@ impl Agent {
                 Timer::Reregister => self.reregistration_timeout(out),
                 Timer::Destroy(container_id) => self.destroy_timeout(&container_id, out),
                 Timer::Linger(container_id) => self.linger_timeout(now, &container_id, out),
+                Timer::RetryOperation(uuid) => self.retry_operation(now, at, &uuid, out),
                 Timer::Retry(framework_id, task_id) => self.retry(now, at, &framework_id, &task_id, out),
             }
         }

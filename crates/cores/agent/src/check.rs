@@ -10,6 +10,7 @@ impl Agent {
     pub fn check(&self) {
         assert!(self.completed_frameworks.len() <= self.config.max_completed_frameworks);
         assert!(self.draining.is_none() || !self.frameworks.is_empty(), "what is empty is drained");
+        self.check_operations();
         let mut executors = 0;
         for (framework_id, framework) in &self.frameworks {
             assert_eq!(framework.id(), *framework_id);

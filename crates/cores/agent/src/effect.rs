@@ -1,6 +1,8 @@
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId};
 use mesos_proto::v1::executor::Event;
-use mesos_proto::v1::{ExecutorInfo, FrameworkInfo, Resource, TaskInfo, TaskState, TaskStatus};
+use mesos_proto::v1::{
+    ExecutorInfo, FrameworkInfo, OperationStatus, Resource, TaskInfo, TaskState, TaskStatus,
+};
 
 use crate::{ConnectionId, ContainerPlan, Record, Run};
 
@@ -44,6 +46,15 @@ pub enum Effect {
         status: Box<TaskStatus>,
         /// The newest state of the task, which the update may lag behind.
         latest_state: TaskState,
+    },
+    /// Tell the master how an operation ended. With a uuid in the status it is sent again until acknowledged.
+    OperationUpdate {
+        /// The operation.
+        uuid: Vec<u8>,
+        /// Whose it is; an operator's if `None`.
+        framework_id: Option<FrameworkId>,
+        /// How it ended.
+        status: Box<OperationStatus>,
     },
     /// Tell the master that a custom executor ended.
     ExecutorExited {

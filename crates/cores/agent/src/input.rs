@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
 use mesos_proto::v1::{
-    DrainConfig, ExecutorInfo, FrameworkInfo, KillPolicy, NetworkInfo, TaskInfo, TaskStatus,
+    DrainConfig, ExecutorInfo, FrameworkInfo, KillPolicy, NetworkInfo, TaskInfo, TaskStatus, offer,
 };
 
 /// One connection of an executor to the agent, numbered by the service and never reused.
@@ -120,6 +120,22 @@ pub enum Input {
     UpdateFramework {
         /// With its id.
         framework: Box<FrameworkInfo>,
+    },
+    /// The agent's resources are to change.
+    ApplyOperation {
+        /// Whose operation it is; an operator's if `None`.
+        framework_id: Option<FrameworkId>,
+        /// Names the operation.
+        uuid: Vec<u8>,
+        /// What is to be done.
+        operation: Box<offer::Operation>,
+    },
+    /// The sender of an operation knows for good how it ended.
+    AcknowledgeOperation {
+        /// The operation.
+        uuid: Vec<u8>,
+        /// Of the status.
+        status_uuid: Vec<u8>,
     },
     /// Everything is to end, with the executors' grace periods.
     ShutdownAll,

@@ -26,6 +26,7 @@ mod framework;
 mod input;
 mod kill;
 mod launch;
+mod operations;
 mod plan;
 mod preparation;
 mod record;

@@ -1,6 +1,7 @@
 use base::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
 use mesos_proto::v1::{
-    AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus,
+    AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, NetworkInfo, Operation, Resource, TaskInfo,
+    TaskStatus,
 };
 
 use crate::Process;
@@ -19,7 +20,8 @@ pub struct Run {
 /// One thing to remember over a restart. Records replace an earlier one of the same kind and place,
 /// except [`Record::Log`], which adds to the task's log.
 ///
-/// Only [`Record::Agent`] is needed after the machine itself went down: processes do not survive that.
+/// Only [`Record::Agent`] and [`Record::Resources`] are needed after the machine itself went down: processes
+/// do not survive that.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// Who this agent is.
@@ -33,6 +35,13 @@ pub enum Record {
     },
     /// How the operator wants everything ended; `None` when nothing is left or the operator lets it be.
     Drain(Option<DrainConfig>),
+    /// What became of the agent's resources at run time, and what is still to be told of it.
+    Resources {
+        /// What was reserved at run time, in unallocated form.
+        reserved: Vec<Resource>,
+        /// The operations whose ends are not acknowledged.
+        operations: Vec<Operation>,
+    },
     /// A framework that has executors here.
     Framework {
         /// With its id.

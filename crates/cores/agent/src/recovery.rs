@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use base::{ContainerId, ExecutorId, FrameworkId, Now, Rng, TaskId};
 use mesos_proto::v1::task_status::Reason;
 use mesos_proto::v1::{FrameworkInfo, TaskInfo, TaskState};
+use resources::Resources;
 
 use crate::agent::{Counters, Phase};
+use crate::operations::configured;
 use crate::status::Cause;
 use crate::stream::Stream;
 use crate::timers::{Timer, Timers};
@@ -40,9 +42,13 @@ impl Agent {
             completed_frameworks: VecDeque::new(),
             containers: BTreeMap::new(),
             connections: BTreeMap::new(),
+            total: Resources::new(),
+            operations: BTreeMap::new(),
+            applied: VecDeque::new(),
             timers: Timers::default(),
             counters: Counters::default(),
         };
+        agent.total = configured(&agent.config);
         let mut heard = Heard::new();
         for record in records {
             agent.replay(record, &mut heard);
@@ -63,6 +69,7 @@ impl Agent {
                 self.recovered_boot = Some(boot_id);
             }
             Record::Drain(config) => self.draining = config,
+            Record::Resources { reserved, operations } => self.replay_resources(&reserved, operations),
             Record::Framework { info } => self.replay_framework(*info),
             Record::Executor { run, info, for_command } => {
                 let Some(framework) = self.frameworks.get_mut(&run.framework_id) else { return };

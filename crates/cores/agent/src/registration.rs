@@ -1,7 +1,8 @@
 //! The agent and its master.
 
 use base::{AgentId, FrameworkId, Now};
-use mesos_proto::v1::{self, AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, Task};
+use mesos_proto::v1::{self, AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, Operation, Resource, Task};
+use resources::WireForm;
 
 use crate::{Agent, Effect, ExecutorState, Record};
 
@@ -18,6 +19,10 @@ pub struct Knowledge {
     pub tasks: Vec<Task>,
     /// How the operator wants everything ended, while that goes on.
     pub draining: Option<DrainConfig>,
+    /// All there is, with what was reserved at run time.
+    pub total: Vec<Resource>,
+    /// Operations whose ends are not acknowledged.
+    pub operations: Vec<Operation>,
 }
 
 impl Agent {
@@ -30,6 +35,8 @@ impl Agent {
             executors: Vec::new(),
             tasks: Vec::new(),
             draining: self.draining,
+            total: self.total.to_wire(WireForm::Refined),
+            operations: self.operations().cloned().collect(),
         };
         for (framework_id, framework) in &self.frameworks {
             for executor in framework.executors.values() {
@@ -71,11 +78,13 @@ impl Agent {
         }
         self.registered = true;
         self.forward_all(now, out);
+        self.forward_operations(now, out);
     }
 
     pub(crate) fn disconnect(&mut self) {
         self.registered = false;
         self.stop_retries();
+        self.stop_operation_retries();
     }
 
     /// The framework is back or has changed. What it was not there to hear is sent again at once.

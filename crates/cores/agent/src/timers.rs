@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Destroy(ContainerId),
     /// A command task is over, so its executor should be too.
     Linger(ContainerId),
+    /// The end of the operation that was sent last was not acknowledged.
+    RetryOperation(Vec<u8>),
     /// The update sent last was not acknowledged.
     Retry(FrameworkId, TaskId),
 }

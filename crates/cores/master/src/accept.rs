@@ -124,7 +124,7 @@ impl Master {
         }
     }
 
-    fn operate(&mut self, turn: &mut Turn<'_>, accepted: &mut Accepted, operation: Operation) {
+    fn operate(&mut self, turn: &mut Turn<'_>, accepted: &mut Accepted, mut operation: Operation) {
         let kind = operation.r#type();
         let invalid = match kind {
             operation::Type::LaunchGroup => task_status::Reason::TaskGroupInvalid,
@@ -136,8 +136,12 @@ impl Master {
             }
             operation::Type::Launch | operation::Type::LaunchGroup => None,
             _ => {
-                let text = format!("{} is not supported by this master", kind.as_str_name());
-                return self.refuse_operation(turn, &accepted.framework, operation, text);
+                let Accepted { framework, agent, role, remaining } = accepted;
+                let done = self.operate_on_offer(turn, framework, agent, role, remaining, &mut operation);
+                return match done {
+                    Ok(()) => {}
+                    Err(text) => self.refuse_operation(turn, &accepted.framework, operation, text),
+                };
             }
         };
         if let Some(text) = refusal {

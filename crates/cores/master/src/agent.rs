@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::{AgentId, ExecutorId, FrameworkId, Mono, OfferId, TaskId, Wall};
-use mesos_proto::v1::{AgentInfo, ExecutorInfo};
+use mesos_proto::v1::{self, AgentInfo, ExecutorInfo};
 use resources::Resources;
 
 use crate::draining::Deactivation;
@@ -43,6 +43,10 @@ pub struct Agent {
     pub executors: BTreeMap<FrameworkId, BTreeMap<ExecutorId, Executor>>,
     /// What operators decided about it if it is not to be offered.
     pub deactivation: Option<Arc<Deactivation>>,
+    /// Operations on its resources that are under way or whose ends are not acknowledged, by uuid.
+    pub operations: BTreeMap<Vec<u8>, Box<v1::Operation>>,
+    /// The version of the agent link that it speaks.
+    pub(crate) link_version: u32,
     /// Tasks that were to be killed; said again when it comes back with them.
     pub(crate) killed_tasks: BTreeSet<(FrameworkId, TaskId)>,
     /// When it is unreachable if it does not come back.

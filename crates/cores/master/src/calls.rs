@@ -110,8 +110,8 @@ impl Master {
                 self.answer_inverse_offers(turn, id, offers, Status::Decline, filters);
             }
             Type::AcknowledgeOperationStatus => {
-                self.counters.count("messages_operation_status_update_acknowledgement");
-                self.counters.count("invalid_operation_status_update_acknowledgements");
+                let call = call.acknowledge_operation_status.unwrap_or_default();
+                self.acknowledge_operation(turn, id, call);
             }
             Type::Unknown | Type::Subscribe | Type::UpdateFramework => {
                 self.counters.count("dropped_messages")
@@ -282,27 +282,6 @@ impl Master {
         let mut status = message::status(turn.now.wall, task, agent, state, reason, text);
         status.unreachable_time = unreachable.map(|agent| message::time(agent.since));
         self.send_event(turn, id, event::update(status));
-    }
-
-    /// Answers OPERATION_UNKNOWN for every operation asked about: none is ever under way.
-    fn reconcile_operations(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: &FrameworkId,
-        call: call::ReconcileOperations,
-    ) {
-        self.counters.count("messages_reconcile_operations");
-        for operation in call.operations {
-            let status = v1::OperationStatus {
-                operation_id: Some(operation.operation_id),
-                state: v1::OperationState::OperationUnknown.into(),
-                message: Some("Reconciliation: Operation is unknown".to_owned()),
-                agent_id: operation.agent_id,
-                resource_provider_id: operation.resource_provider_id,
-                ..v1::OperationStatus::default()
-            };
-            self.send_event(turn, id, event::operation_status(status));
-        }
     }
 }
 

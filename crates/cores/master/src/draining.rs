@@ -191,8 +191,10 @@ impl Master {
         while let Some(id) = self.emptied.pop_first() {
             let Some(agent) = self.agents.get(&id) else { continue };
             let Some(known) = &agent.deactivation else { continue };
-            let is_busy =
-                !agent.tasks.is_empty() || self.is_leaving(&id) || self.waiting.decision(&id).is_some();
+            let is_busy = !agent.tasks.is_empty()
+                || !agent.operations.is_empty()
+                || self.is_leaving(&id)
+                || self.waiting.decision(&id).is_some();
             if known.state() != Some(DrainState::Draining) || is_busy {
                 continue;
             }

@@ -59,6 +59,9 @@ impl Master {
             assert_eq!(agent.deactivation.as_ref(), self.deactivations.get(id), "agent {id}");
             assert!(!self.gone_agents.contains_key(id), "agent {id} is gone");
             assert!(agent.active || agent.offers.is_empty(), "agent {id}: only active agents are offered");
+            for (uuid, operation) in &agent.operations {
+                assert_eq!(operation.uuid.value, *uuid, "agent {id}: operations are found by their uuids");
+            }
             match agent.conn {
                 Some(conn) => assert_eq!(self.agent_conns.get(&conn), Some(id)),
                 None => assert!(!agent.active, "agent {id}: a disconnected agent is not active"),

@@ -26,6 +26,7 @@ mod master;
 mod message;
 mod metrics;
 mod offers;
+mod operations;
 mod operator;
 mod pieces;
 mod reconciliation;

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use allocator::{Allocator, Options};
-use base::{AgentId, FrameworkId, Mono, Now, OfferId, Timers, Wall};
+use base::{AgentId, FrameworkId, Mono, Now, OfferId, Rng, Timers, Wall};
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
 use crate::config::Config;
@@ -30,6 +30,8 @@ pub struct Master {
     pub(crate) task_reasons: TaskReasons,
     pub(crate) allocator: Allocator,
     pub(crate) timers: Timers<Timer>,
+    /// Names operations.
+    pub(crate) rng: Rng,
 
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) completed_frameworks: VecDeque<Framework>,
@@ -84,6 +86,7 @@ impl Master {
             counters: Counters::default(),
             task_reasons: TaskReasons::default(),
             timers: Timers::default(),
+            rng: Rng::seeded(config.seed),
             frameworks: BTreeMap::new(),
             completed_frameworks: VecDeque::new(),
             streams: BTreeMap::new(),

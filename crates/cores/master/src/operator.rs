@@ -16,7 +16,7 @@ impl Master {
         turn: &mut Turn<'_>,
         conn: ConnId,
         call: Call,
-        _principal: Option<&Principal>,
+        principal: Option<&Principal>,
     ) {
         let kind = call.r#type();
         match kind {
@@ -39,6 +39,9 @@ impl Master {
             Type::MarkAgentGone => {
                 let id = call.mark_agent_gone.unwrap_or_default().agent_id.value;
                 self.mark_agent_gone(turn, conn, &AgentId::from(id));
+            }
+            Type::ReserveResources | Type::UnreserveResources => {
+                self.operator_operation(turn, conn, call, principal);
             }
             _ => {
                 let text = format!("This master does not implement {}", kind.as_str_name());

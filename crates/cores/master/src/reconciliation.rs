@@ -175,6 +175,7 @@ impl Master {
         agent.version.clone_from(&hello.version);
         agent.capabilities.clone_from(&hello.capabilities);
         agent.boot_id.clone_from(&hello.boot_id);
+        agent.link_version = agent_link::negotiate(hello).unwrap_or(agent_link::MIN_VERSION);
         let has_new_info = *agent.info != info;
         let has_new_total = agent.total != new_total;
         agent.info = Arc::new(info);
@@ -189,6 +190,7 @@ impl Master {
             }
             self.allocator.set_agent_total(id, new_total);
         }
+        self.compare_operations(turn, id, &hello.operations);
         if has_new_info {
             // Mesos tells nobody, but who routes to agents has to know.
             let info = self.agents[id].info.clone();

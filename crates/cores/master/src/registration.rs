@@ -11,7 +11,7 @@ use agent_link::{Body, Hello, Refused, Shutdown, Welcome};
 use base::{AgentId, FrameworkId, Mono};
 use mesos_proto::v1::framework_info::capability;
 use mesos_proto::v1::task_status::Reason;
-use mesos_proto::v1::{AgentInfo, TaskState};
+use mesos_proto::v1::{AgentInfo, OperationState, TaskState};
 use resources::Resources;
 
 use crate::agent::{Agent, RecoveredAgent, UnreachableAgent};
@@ -90,6 +90,7 @@ impl Master {
         match (agent, body) {
             (None, Body::Hello(hello)) => self.hello(turn, conn, Box::new(hello)),
             (Some(agent), Body::Update(update)) => self.status_update(turn, conn, &agent, update),
+            (Some(agent), Body::OperationUpdate(update)) => self.operation_update(turn, conn, &agent, update),
             (Some(agent), Body::ExecutorExited(exited)) => self.executor_exited(turn, &agent, exited),
             (Some(agent), Body::ExecutorMessage(said)) => self.executor_message(turn, &agent, said),
             (Some(agent), Body::Goodbye(goodbye)) => {
@@ -302,12 +303,15 @@ impl Master {
             offers: BTreeSet::new(),
             tasks: BTreeSet::new(),
             executors: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            link_version: agent_link::negotiate(hello).unwrap_or(agent_link::MIN_VERSION),
             killed_tasks: BTreeSet::new(),
             unreachable_at: None,
             deactivation,
         };
         self.agents.insert(id.clone(), agent);
         self.look_up_unavailability(turn, id);
+        self.compare_operations(turn, id, &hello.operations);
         self.welcome(turn, id, conn, hello);
         self.update_frameworks_of(turn, conn, hello);
         turn.publish(published::agent_added(self.agents[id].view()));
@@ -530,6 +534,14 @@ impl Master {
         for (framework, executor) in executors {
             self.remove_executor(id, &framework, &executor);
         }
+        self.end_operations(
+            turn,
+            id,
+            match departure {
+                Departure::Unreachable => OperationState::OperationUnreachable,
+                Departure::Removed(_) | Departure::Gone(_) => OperationState::OperationGoneByOperator,
+            },
+        );
         self.rescind_offers_of_agent(turn, id);
         self.rescind_inverse_offers_of_agent(turn, id);
         self.upkeep.agents.remove(id);

@@ -299,6 +299,7 @@ impl Master {
             self.streams.remove(&stream.conn);
             turn.close(stream.conn);
         }
+        self.disown_operations(turn, id);
         let agents: Vec<_> = self
             .agents
             .values()

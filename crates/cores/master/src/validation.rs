@@ -6,6 +6,7 @@ pub(crate) mod container;
 pub(crate) mod executor;
 pub(crate) mod framework;
 pub(crate) mod group;
+pub(crate) mod operation;
 pub(crate) mod task;
 
 /// File names are at most this long, and ids become names of directories.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::{Agent, ConnectionId, Effect, Input};
-use agent_link::{Body, ExecutorExited, ExecutorMessage, Update};
+use agent_link::{Body, ExecutorExited, ExecutorMessage, OperationUpdate, Update};
 use containers::Containers;
 use mesos_proto::v1;
 use mesos_proto::v1::executor::{Event, event};
@@ -222,6 +222,14 @@ impl EventLoop {
                     executor_id: status.executor_id.clone(),
                     status: Some(*status),
                     latest_state: latest_state as i32,
+                }));
+            }
+            Effect::OperationUpdate { uuid, framework_id, status } => {
+                self.send(Body::OperationUpdate(OperationUpdate {
+                    operation_uuid: uuid,
+                    framework_id: framework_id.map(|id| v1::FrameworkId { value: id.to_string() }),
+                    latest: Some((*status).clone()),
+                    status: Some(*status),
                 }));
             }
             Effect::ExecutorExited { framework_id, executor_id, status } => {

@@ -10,7 +10,7 @@ use runtime::Clock;
 
 use crate::http::Api;
 use crate::mailbox::Stopping;
-use crate::state::{allocated, resources_of};
+use crate::state::allocated;
 
 /// Names and values, sorted by name.
 pub(crate) type Metrics = BTreeMap<&'static str, f64>;
@@ -80,7 +80,7 @@ fn of_agent(agent: &Agent) -> Metrics {
     ] {
         all.insert(name, counters.tasks.get(&(state as i32)).copied().unwrap_or(0) as f64);
     }
-    of_resources(&mut all, &resources_of(&agent.info_with_id().resources), &allocated(agent));
+    of_resources(&mut all, agent.total(), &allocated(agent));
     all
 }
 

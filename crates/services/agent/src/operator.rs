@@ -190,7 +190,9 @@ async fn of_message(api: &Arc<Api>, call: Call) -> Result<Answer, Response> {
             response::Type::GetAgent
         }
         call::Type::GetOperations => {
-            answer.get_operations = Some(response::GetOperations::default());
+            let operations = |agent: &Agent| agent.operations().cloned().collect();
+            let operations = api.mailbox.read(operations).await.map_err(|_| not_recovered())?;
+            answer.get_operations = Some(response::GetOperations { operations });
             response::Type::GetOperations
         }
         call::Type::GetResourceProviders => {

@@ -186,13 +186,13 @@ fn hello(boot_id: &str, knowledge: Knowledge) -> Hello {
         capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
         credential: None,
         boot_id: boot_id.to_owned(),
-        total: knowledge.info.resources.clone(),
+        total: knowledge.total,
         agent: Some(knowledge.info),
         version: api_mesos::version::MESOS_VERSION.to_owned(),
         frameworks: knowledge.frameworks,
         executors: executors.collect(),
         tasks: knowledge.tasks,
-        operations: Vec::new(),
+        operations: knowledge.operations,
         draining: knowledge.draining,
     }
 }
@@ -235,6 +235,15 @@ fn input_of(body: Body) -> Option<Input> {
         }
         Body::Drain(drain) => Input::Drain { config: drain.config? },
         Body::Undrain(_) => Input::Undrain,
+        Body::ApplyOperation(apply) => Input::ApplyOperation {
+            framework_id: framework_id(apply.framework_id),
+            uuid: apply.operation_uuid,
+            operation: apply.info?,
+        },
+        Body::AcknowledgeOperation(acknowledge) => Input::AcknowledgeOperation {
+            uuid: acknowledge.operation_uuid,
+            status_uuid: acknowledge.status_uuid,
+        },
         Body::UpdateFramework(update) => Input::UpdateFramework { framework: Box::new(update.framework?) },
         _ => return None,
     })

@@ -19,8 +19,14 @@ use crate::mailbox::Stopping;
 use crate::sandbox::sandbox_path;
 
 /// What Mesos' agents of this version can do, and this one too as far as its master sees.
-pub(crate) const CAPABILITIES: [&str; 5] =
-    ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT", "AGENT_DRAINING", "TASK_RESOURCE_LIMITS"];
+pub(crate) const CAPABILITIES: [&str; 6] = [
+    "MULTI_ROLE",
+    "HIERARCHICAL_ROLE",
+    "RESERVATION_REFINEMENT",
+    "AGENT_OPERATION_FEEDBACK",
+    "AGENT_DRAINING",
+    "TASK_RESOURCE_LIMITS",
+];
 
 /// `/state`.
 pub(crate) async fn state(api: &Api) -> Result<Vec<u8>, Stopping> {
@@ -74,7 +80,7 @@ impl Header {
         if let Some(started) = agent.drain_started() {
             o.field("estimated_drain_start_time_seconds", (started.0 / 1_000_000_000) as i64);
         }
-        write_totals(o, &resources_of(&info.resources));
+        write_totals(o, agent.total());
         write_allocated(o, &allocated(agent));
         o.array("resource_providers", |_| {}).object("attributes", |o| write_attributes(o, &info.attributes));
         o.field("master_hostname", &*self.master).object("flags", |o| {

@@ -8,7 +8,7 @@ use mesos_proto::binary::encode;
 use mesos_proto::json::write_json;
 use mesos_proto::v1::master::response::{
     GetAgents, GetExecutors, GetFrameworks, GetMaintenanceSchedule, GetMaintenanceStatus, GetMetrics,
-    GetRoles, GetState, GetTasks, Type, get_executors, get_frameworks,
+    GetOperations, GetRoles, GetState, GetTasks, Type, get_executors, get_frameworks,
 };
 use mesos_proto::v1::master::{Event, Response, event};
 use mesos_proto::v1::{self, Metric, value};
@@ -78,6 +78,11 @@ pub(crate) fn response(master: &Master, part: OperatorView, encoding: Encoding) 
             let status = GetMaintenanceStatus { status: master.maintenance_status() };
             let kind = Type::GetMaintenanceStatus;
             encode_as(&Response { get_maintenance_status: Some(status), ..answer(kind) }, encoding)
+        }
+        OperatorView::Operations => {
+            let operations = GetOperations { operations: master.operations().cloned().collect() };
+            let get_operations = Some(operations);
+            encode_as(&Response { get_operations, ..answer(Type::GetOperations) }, encoding)
         }
         OperatorView::Metrics => unreachable!("metrics are more than the master's state"),
     }

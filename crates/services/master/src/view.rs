@@ -54,6 +54,8 @@ pub(crate) enum OperatorView {
     MaintenanceSchedule,
     /// GET_MAINTENANCE_STATUS
     MaintenanceStatus,
+    /// GET_OPERATIONS
+    Operations,
     /// GET_METRICS
     Metrics,
 }

@@ -5,7 +5,7 @@
 //! thousandths, so a thousand launches and recoveries end where they began.
 //!
 //! Deliberately absent: who gets what (that is the allocator), how often a shared volume is in use (a
-//! shared resource is only compared whole), and which conversions an operation asks for.
+//! shared resource is only compared whole), and who may convert what.
 //!
 //! ```
 //! use resources::Resources;
@@ -26,7 +26,7 @@ mod value;
 mod wire;
 
 pub use identity::{Disk, Identity, Name, Reservation, ReservationKind};
-pub use operation::Conversion;
+pub use operation::{Conversion, conversions};
 pub use quantities::{InvalidQuantities, Limits, Quantities};
 pub use ranges::Ranges;
 pub use resources::{NotContained, Resource, Resources};

@@ -293,7 +293,11 @@ impl Resources {
         })
     }
 
-    fn map(&self, affects: impl Fn(&Identity) -> bool, change: impl Fn(&mut Identity)) -> Resources {
+    pub(crate) fn map(
+        &self,
+        affects: impl Fn(&Identity) -> bool,
+        change: impl Fn(&mut Identity),
+    ) -> Resources {
         self.0
             .iter()
             .map(

@@ -210,6 +210,7 @@ impl World {
             Effect::Send { connection, event } => self.hear(connection, &event),
             Effect::Close { connection } => self.hang_up(connection),
             Effect::Resize { .. }
+            | Effect::OperationUpdate { .. }
             | Effect::ExecutorExited { .. }
             | Effect::ExecutorMessage { .. }
             | Effect::CollectLater { .. } => {}

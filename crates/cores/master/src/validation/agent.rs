@@ -16,6 +16,12 @@ pub(crate) fn validate(hello: &Hello) -> Result<(), String> {
     for (name, list) in [("total", &hello.total), ("agent.resources", &agent.resources)] {
         Resources::from_wire(list).map_err(|error| format!("{name}: {error}"))?;
     }
+    for operation in &hello.operations {
+        let uuid = operation.uuid.value.len();
+        if uuid != 16 {
+            return Err(format!("an operation of the agent has a uuid of {uuid} bytes"));
+        }
+    }
     for framework in &hello.frameworks {
         let id = framework.id.as_ref().map_or("", |id| &id.value);
         validate_id(id).map_err(|error| format!("a framework of the agent has an invalid id: {error}"))?;

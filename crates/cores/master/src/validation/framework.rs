@@ -81,7 +81,7 @@ pub(crate) fn validate_suppressed(
     Err(format!("Suppressed roles {} are not contained in the set of roles", braces(foreign)))
 }
 
-fn braces(items: BTreeSet<&String>) -> String {
+pub(crate) fn braces(items: BTreeSet<&String>) -> String {
     let items: Vec<_> = items.into_iter().map(String::as_str).collect();
     format!("{{ {} }}", items.join(", "))
 }

@@ -270,11 +270,11 @@ fn offers_cannot_be_mixed() {
 #[test]
 fn operations_that_are_not_there_yet_say_so() {
     let (mut cluster, framework, _) = started();
-    cluster.accept(&framework, r#"{"type":"RESERVE","id":{"value":"r"},"reserve":{"resources":[]}}"#, 0.0);
+    cluster.accept(&framework, r#"{"type":"CREATE","id":{"value":"r"},"create":{"volumes":[]}}"#, 0.0);
     assert_eq!(
         cluster.take_events(&framework),
         [
-            r#"{"type":"UPDATE_OPERATION_STATUS","update_operation_status":{"status":{"operation_id":{"value":"r"},"state":"OPERATION_ERROR","message":"RESERVE is not supported by this master"}}}"#
+            r#"{"type":"UPDATE_OPERATION_STATUS","update_operation_status":{"status":{"operation_id":{"value":"r"},"state":"OPERATION_ERROR","message":"CREATE is not supported by this master"}}}"#
         ]
     );
 }

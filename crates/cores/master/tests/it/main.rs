@@ -7,5 +7,6 @@ mod frameworks;
 mod launch;
 mod launch_group;
 mod maintenance;
+mod operations;
 mod operators;
 mod simulation;

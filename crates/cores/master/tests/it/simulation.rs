@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use agent_link::{Body, Hello, RunningExecutor};
-use base::Rng;
+use base::{OfferId, Rng};
 use master_core::{ConnId, Input, Reply, is_terminal};
 use mesos_proto::json::{from_json, to_json};
 use mesos_proto::v1::scheduler::event::Type as EventType;
-use mesos_proto::v1::{self, TaskState};
+use mesos_proto::v1::{self, OperationState, TaskState};
+use resources::{Conversion, Resources, WireForm, conversions};
 
 use crate::cluster::{AWARE, Agent, Cluster, Framework, OLD, config, launch_group, task, uuid_bytes};
 
@@ -24,6 +25,11 @@ struct SimAgent {
     /// By framework and id.
     executors: BTreeMap<(String, String), v1::ExecutorInfo>,
     tasks: BTreeMap<(String, String), SimTask>,
+    total: Resources,
+    /// Operations whose ends are not acknowledged.
+    operations: BTreeMap<Vec<u8>, v1::Operation>,
+    /// Operations that are done and that nobody acknowledges; told once.
+    done: Vec<Vec<u8>>,
 }
 
 struct SimTask {
@@ -41,6 +47,8 @@ struct SimFramework {
     removed: bool,
     suppressed: bool,
     tasks: BTreeMap<String, TaskState>,
+    /// How its operations ended, as far as it has heard.
+    operations: BTreeMap<String, Option<OperationState>>,
 }
 
 struct World {
@@ -75,6 +83,9 @@ impl World {
                     frameworks: BTreeMap::new(),
                     executors: BTreeMap::new(),
                     tasks: BTreeMap::new(),
+                    total: Resources::parse(RESOURCES[host]).unwrap(),
+                    operations: BTreeMap::new(),
+                    done: Vec::new(),
                 })
                 .collect(),
             frameworks: [AWARE, OLD, AWARE]
@@ -86,6 +97,7 @@ impl World {
                     removed: false,
                     suppressed: false,
                     tasks: BTreeMap::new(),
+                    operations: BTreeMap::new(),
                 })
                 .collect(),
             next_task: 0,
@@ -129,6 +141,7 @@ impl World {
                 self.cluster.wait(Duration::from_millis(millis));
             }
             _ if self.chance(30) => self.restart_master(),
+            _ if self.chance(40) => self.reserve_for_operator(agent),
             _ if self.chance(10) => self.tear_down(framework),
             _ => {}
         }
@@ -158,6 +171,7 @@ impl World {
         let conn = self.cluster.conn();
         let agent = &mut self.agents[n];
         agent.conn = Some(conn);
+        agent.done.clear();
         let mut hello: Hello = Cluster::hello(&format!("host{}", agent.host), RESOURCES[agent.host]);
         hello.agent.as_mut().unwrap().id = agent.id.clone().map(|value| v1::AgentId { value });
         hello.frameworks = agent.frameworks.values().cloned().collect();
@@ -167,6 +181,9 @@ impl World {
         });
         hello.executors = executors.collect();
         hello.tasks = agent.tasks.values().map(|task| task.info.clone()).collect();
+        hello.total = agent.total.to_wire(WireForm::Refined);
+        hello.operations = agent.operations.values().cloned().collect();
+        hello.capabilities = vec!["AGENT_OPERATION_FEEDBACK".to_owned()];
         self.cluster.say(conn, Body::Hello(hello));
     }
 
@@ -238,6 +255,17 @@ impl World {
                 assert!(is_gone || self.maintained, "only what is gone or under maintenance is shut down");
                 agent.tasks.clear();
                 agent.frameworks.clear();
+                agent.total = Resources::parse(RESOURCES[agent.host]).unwrap();
+                agent.operations.clear();
+                agent.done.clear();
+            }
+            Body::ApplyOperation(apply) => agent.apply(&apply, uuid),
+            Body::AcknowledgeOperation(ack) => {
+                let known = agent.operations.get(&ack.operation_uuid);
+                let told = known.and_then(|known| known.latest_status.uuid.as_ref());
+                if told.is_some_and(|told| told.value == ack.status_uuid) {
+                    agent.operations.remove(&ack.operation_uuid);
+                }
             }
             other => panic!("agents get no {other:?}"),
         }
@@ -245,9 +273,27 @@ impl World {
 
     fn send_update(&mut self, n: usize) {
         let agent = &self.agents[n];
-        let (Some(conn), Some(id)) = (agent.conn, &agent.id) else { return };
+        let (Some(conn), Some(_)) = (agent.conn, &agent.id) else { return };
         if self.cluster.closed.contains(&conn) {
             return;
+        }
+        if let Some(operation_uuid) = self.agents[n].done.pop() {
+            let status =
+                v1::OperationStatus { state: OperationState::OperationFinished.into(), ..Default::default() };
+            let status = Some(status);
+            let update = agent_link::OperationUpdate { operation_uuid, status, ..Default::default() };
+            return self.cluster.say(conn, Body::OperationUpdate(update));
+        }
+        let agent = &self.agents[n];
+        let id = agent.id.clone().unwrap_or_default();
+        if let Some(known) = agent.operations.values().next().filter(|_| self.rng.below(2) == 0) {
+            let update = agent_link::OperationUpdate {
+                operation_uuid: known.uuid.value.clone(),
+                framework_id: known.framework_id.clone(),
+                latest: Some(known.latest_status.clone()),
+                status: Some(known.latest_status.clone()),
+            };
+            return self.cluster.say(conn, Body::OperationUpdate(update));
         }
         let waiting: Vec<_> = agent.tasks.iter().filter(|(_, task)| !task.updates.is_empty()).collect();
         let Some(((framework, name), task)) =
@@ -256,7 +302,7 @@ impl World {
             return;
         };
         let (uuid, state) = task.updates[0];
-        let sender = Agent { conn, id: id.clone() };
+        let sender = Agent { conn, id };
         let update = agent_link::Update {
             framework_id: Some(v1::FrameworkId { value: framework.clone() }),
             executor_id: None,
@@ -359,6 +405,30 @@ impl World {
                 let offers = event.inverse_offers.unwrap().inverse_offers;
                 self.answer_inverse_offers(n, &offers);
             }
+            EventType::UpdateOperationStatus => {
+                let status = event.update_operation_status.unwrap().status;
+                let operation_id = status.operation_id.clone().unwrap();
+                let (framework, state) = (&mut self.frameworks[n], status.state());
+                let told = framework.operations.insert(operation_id.value.clone(), Some(state));
+                if told.flatten() == Some(OperationState::OperationFinished) {
+                    assert_eq!(state, OperationState::OperationFinished, "what is done stays done");
+                }
+                let Some(uuid) = status.uuid else { return };
+                let id = framework.id.clone().unwrap();
+                let acknowledge = v1::scheduler::call::AcknowledgeOperationStatus {
+                    agent_id: status.agent_id,
+                    uuid: uuid.value,
+                    operation_id,
+                    ..Default::default()
+                };
+                if !self.cluster.closed.contains(&conn) && self.chance(90) {
+                    let rest = format!(
+                        r#""type":"ACKNOWLEDGE_OPERATION_STATUS","acknowledge_operation_status":{}"#,
+                        to_json(&acknowledge)
+                    );
+                    self.cluster.framework_call(&Framework { conn, id }, &rest);
+                }
+            }
             _ => {}
         }
     }
@@ -386,6 +456,10 @@ impl World {
                 format!(r#""type":"DECLINE","decline":{{"offer_ids":[{{"value":"{id}"}}],{filters}}}"#);
             assert_eq!(self.cluster.framework_call(&framework, &rest), Reply::Accepted);
             return;
+        }
+        if self.chance(30) {
+            let (id, offered) = (id.clone(), offer.resources.clone());
+            return self.use_offer_to_reserve(n, &framework, &id, &offered);
         }
         let tasks: Vec<_> = (0..=self.rng.below(2))
             .map(|_| {
@@ -474,6 +548,42 @@ impl World {
         }
     }
 
+    /// Reserves something of an offer, or takes a reservation back.
+    fn use_offer_to_reserve(
+        &mut self,
+        n: usize,
+        framework: &Framework,
+        offer: &OfferId,
+        offered: &Resources,
+    ) {
+        let mut part = offered.dynamically_reserved();
+        let (kind, member) =
+            if part.is_empty() { ("RESERVE", "reserve") } else { ("UNRESERVE", "unreserve") };
+        if part.is_empty() {
+            part = reserved(&offered.unreserved());
+        }
+        self.next_task += 1;
+        let name = format!("o{}", self.next_task);
+        self.frameworks[n].operations.insert(name.clone(), None);
+        let list: Vec<_> = part.to_wire(WireForm::Refined).iter().map(to_json).collect();
+        let rest = format!(
+            r#""type":"ACCEPT","accept":{{"offer_ids":[{{"value":"{offer}"}}],"operations":[{{"type":"{kind}","id":{{"value":"{name}"}},"{member}":{{"resources":[{}]}}}}]}}"#,
+            list.join(",")
+        );
+        assert_eq!(self.cluster.framework_call(framework, &rest), Reply::Accepted);
+    }
+
+    fn reserve_for_operator(&mut self, n: usize) {
+        let Some(id) = self.agents[n].id.clone() else { return };
+        let part = reserved(&Resources::parse("cpus:0.1;mem:8").unwrap());
+        let list: Vec<_> = part.to_wire(WireForm::Refined).iter().map(to_json).collect();
+        let call = format!(
+            r#"{{"type":"RESERVE_RESOURCES","reserve_resources":{{"agent_id":{{"value":"{id}"}},"resources":[{}]}}}}"#,
+            list.join(",")
+        );
+        self.cluster.operate(&call);
+    }
+
     fn kill(&mut self, n: usize) {
         let Some(framework) = self.caller(n) else { return };
         let tasks: Vec<_> = self.frameworks[n].tasks.keys().cloned().collect();
@@ -512,6 +622,7 @@ impl World {
         self.asked.clear();
         let mut config = config();
         config.info.id = format!("m{}", self.masters);
+        config.seed += u64::from(self.masters);
         let mut next = Cluster::recover(config, std::mem::take(&mut self.cluster.registry));
         next.persists = false;
         // Connections keep their numbers, so that a mix-up would show.
@@ -572,6 +683,17 @@ impl World {
                 .filter(|(_, state)| !is_terminal(**state))
                 .map(|(name, _)| format!(r#"{{"task_id":{{"value":"{name}"}}}}"#))
                 .collect();
+            let operations: Vec<_> = self.frameworks[n]
+                .operations
+                .iter()
+                .filter(|(_, state)| **state != Some(OperationState::OperationFinished))
+                .map(|(name, _)| format!(r#"{{"operation_id":{{"value":"{name}"}}}}"#))
+                .collect();
+            let rest = format!(
+                r#""type":"RECONCILE_OPERATIONS","reconcile_operations":{{"operations":[{}]}}"#,
+                operations.join(",")
+            );
+            self.cluster.framework_call(&framework, &rest);
             if !tasks.is_empty() {
                 let rest = format!(r#""type":"RECONCILE","reconcile":{{"tasks":[{}]}}"#, tasks.join(","));
                 self.cluster.framework_call(&framework, &rest);
@@ -607,6 +729,21 @@ impl World {
             assert_eq!(own, of_agents, "{id}: framework and agents");
         }
         assert!(on_agents.is_empty(), "nobody's tasks: {on_agents:?}");
+        for agent in &self.agents {
+            let id = agent.id.clone().unwrap();
+            assert_eq!(master.agent(&id.as_str().into()).unwrap().total, agent.total, "{id}: all there is");
+            assert!(agent.operations.is_empty(), "{id}: every operation's end is acknowledged");
+        }
+        let under_way: Vec<_> = master.operations().collect();
+        assert!(under_way.is_empty(), "{under_way:?}");
+        for framework in
+            self.frameworks.iter().filter(|framework| !framework.removed && framework.id.is_some())
+        {
+            for (name, state) in &framework.operations {
+                let is_over = state.is_some_and(|state| state != OperationState::OperationPending);
+                assert!(is_over, "{name} is {state:?}");
+            }
+        }
         for agent in master.agents() {
             let used = agent.used_resources().unallocated() + &agent.offered.unallocated();
             let mut free = agent.total.clone();
@@ -634,7 +771,44 @@ fn stop(n: usize) -> String {
     )
 }
 
+/// The same amounts, reserved.
+fn reserved(resources: &Resources) -> Resources {
+    let mut list = resources.to_wire(WireForm::Refined);
+    for resource in &mut list {
+        resource.reservations.push(v1::resource::ReservationInfo {
+            r#type: Some(v1::resource::reservation_info::Type::Dynamic.into()),
+            role: Some("golden".to_owned()),
+            ..Default::default()
+        });
+    }
+    Resources::from_wire(&list).unwrap()
+}
+
 impl SimAgent {
+    fn apply(&mut self, apply: &agent_link::ApplyOperation, uuid: u8) {
+        let info = apply.info.clone().unwrap();
+        let made: Vec<_> = conversions(&info).unwrap().iter().map(Conversion::unallocated).collect();
+        self.total.apply(&made).expect("the master counts on what there is");
+        let Some(id) = info.id.clone() else { return self.done.push(apply.operation_uuid.clone()) };
+        let status = v1::OperationStatus {
+            operation_id: Some(id),
+            state: OperationState::OperationFinished.into(),
+            uuid: Some(v1::Uuid { value: uuid_bytes(uuid) }),
+            agent_id: self.id.clone().map(|value| v1::AgentId { value }),
+            ..Default::default()
+        };
+        let known = v1::Operation {
+            framework_id: apply.framework_id.clone(),
+            agent_id: status.agent_id.clone(),
+            info: *info,
+            latest_status: status.clone(),
+            statuses: vec![status],
+            uuid: v1::Uuid { value: apply.operation_uuid.clone() },
+        };
+        let twice = self.operations.insert(apply.operation_uuid.clone(), known);
+        assert!(twice.is_none(), "no operation is done twice");
+    }
+
     fn run(&mut self, framework: v1::FrameworkInfo, tasks: Vec<v1::TaskInfo>, uuid: u8) {
         let framework_id = framework.id.clone().unwrap();
         self.frameworks.insert(framework_id.value.clone(), framework);

@@ -4,7 +4,8 @@
 use agent_core::{LogEntry, Process};
 use base::TaskId;
 use mesos_proto::v1::{
-    AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, NetworkInfo, TaskInfo, TaskStatus,
+    AgentInfo, DrainConfig, ExecutorInfo, FrameworkInfo, NetworkInfo, Operation, Resource, TaskInfo,
+    TaskStatus,
 };
 use prost::Message;
 
@@ -36,6 +37,14 @@ struct ProcessRecord {
     start_time: u64,
     #[prost(message, repeated, tag = "3")]
     networks: Vec<NetworkInfo>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResourcesRecord {
+    #[prost(message, repeated, tag = "1")]
+    reserved: Vec<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    operations: Vec<Operation>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -99,6 +108,15 @@ pub(super) fn drain_config(config: &DrainConfig) -> Vec<u8> {
 
 pub(super) fn read_drain_config(bytes: &[u8]) -> Option<DrainConfig> {
     whole(bytes)
+}
+
+pub(super) fn resources(reserved: &[Resource], operations: &[Operation]) -> Vec<u8> {
+    piece(&ResourcesRecord { reserved: reserved.to_vec(), operations: operations.to_vec() })
+}
+
+pub(super) fn read_resources(bytes: &[u8]) -> Option<(Vec<Resource>, Vec<Operation>)> {
+    let ResourcesRecord { reserved, operations } = whole(bytes)?;
+    Some((reserved, operations))
 }
 
 pub(super) fn framework(info: &FrameworkInfo) -> Vec<u8> {

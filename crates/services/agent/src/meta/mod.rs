@@ -4,6 +4,7 @@
 //! slaves/latest -> <agent id>
 //! slaves/<agent id>/slave.info
 //! slaves/<agent id>/drain.config
+//! slaves/<agent id>/resources_and_operations.state
 //! slaves/<agent id>/frameworks/<framework id>/framework.info
 //! .../executors/<executor id>/runs/<container id>/executor.info
 //! .../runs/<container id>/forked.pid
@@ -13,8 +14,9 @@
 //! ```
 //!
 //! A file is replaced as a whole (written beside it, then renamed), the log of a task is only added to.
-//! What the kernel has taken survives the death of the agent. `slave.info` and
-//! `drain.config` are also made to survive the machine's: everything else describes processes, and those do not. A file that the machine's death
+//! What the kernel has taken survives the death of the agent. `slave.info`, `drain.config` and what was done
+//! to the resources are also made to survive the machine's: everything else describes processes, and those
+//! do not. A file that the machine's death
 //! tore is known by its checksum and read as missing.
 
 mod codec;
@@ -27,6 +29,9 @@ use std::path::{Path, PathBuf};
 
 use agent_core::{Record, Run};
 use base::AgentId;
+
+/// What was done to the resources, and operations whose ends are not acknowledged.
+const RESOURCES: &str = "resources_and_operations.state";
 
 pub(crate) use layout::{Layout, run_path};
 pub(crate) use reader::read;
@@ -83,6 +88,10 @@ impl Meta {
                     Some(config) => replace(&path, &codec::drain_config(config), Durability::Machine),
                     None => remove(&path),
                 }
+            }
+            Record::Resources { reserved, operations } => {
+                let path = self.layout.agent(&agent_id).join(RESOURCES);
+                replace(&path, &codec::resources(reserved, operations), Durability::Machine)
             }
             Record::Framework { info } => {
                 let id = info.id.as_ref().map_or("", |id| id.value.as_str());

@@ -46,6 +46,15 @@ pub(crate) fn read(dir: &Path, history: usize) -> Result<Recovered, MetaError> {
     if let Some(config) = drain_config.flatten() {
         recovered.records.push(Record::Drain(Some(config)));
     }
+    let resources_path = agent_dir.join(super::RESOURCES);
+    if let Some(bytes) = read_file(&resources_path)? {
+        // Replaced as a whole and synced: somebody damaged it. Without it reservations would be lost in silence.
+        let (reserved, operations) = codec::read_resources(&bytes).ok_or_else(|| {
+            let damaged = io::Error::new(io::ErrorKind::InvalidData, "the record is damaged");
+            MetaError::new("read", &resources_path)(damaged)
+        })?;
+        recovered.records.push(Record::Resources { reserved, operations });
+    }
     for (name, framework_dir) in entries(&agent_dir.join("frameworks"))? {
         read_framework(&name, &framework_dir, history, &mut recovered)?;
     }

@@ -32,6 +32,31 @@ fn agent() -> Record {
     Record::Agent { agent_id: "S0".into(), info: Box::new(info), boot_id: "boot".into() }
 }
 
+fn resources() -> Record {
+    let reserved = resources::Resources::parse("cpus(a):1").unwrap().to_wire(resources::WireForm::Refined);
+    let operation = v1::Operation {
+        uuid: v1::Uuid { value: vec![1; 16] },
+        info: Default::default(),
+        ..Default::default()
+    };
+    Record::Resources { reserved, operations: vec![operation] }
+}
+
+#[test]
+fn a_damaged_record_of_reservations_stops_the_agent() {
+    let dir = Dir::new("resources");
+    let mut meta = Meta::new(&dir.0, None);
+    meta.write(&agent()).unwrap();
+    assert_eq!(read(&dir.0, 10).unwrap().records.len(), 1, "there may be none");
+    meta.write(&resources()).unwrap();
+    let path = dir.0.join("meta/slaves/S0/resources_and_operations.state");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = read(&dir.0, 10).unwrap_err();
+    assert!(error.to_string().contains("resources_and_operations.state"), "{error}");
+}
+
 fn started(container: &str) -> Vec<Record> {
     let framework = FrameworkInfo {
         id: Some(v1::FrameworkId { value: "f".into() }),
@@ -68,7 +93,7 @@ fn what_is_written_is_read() {
     let dir = Dir::new("round");
     let period = v1::DurationInfo { nanoseconds: 5 };
     let config = v1::DrainConfig { max_grace_period: Some(period), mark_gone: Some(true) };
-    let mut records = vec![agent(), Record::Drain(Some(config))];
+    let mut records = vec![agent(), Record::Drain(Some(config)), resources()];
     records.extend(started("c"));
     let mut meta = Meta::new(&dir.0, None);
     records.iter().for_each(|record| meta.write(record).unwrap());

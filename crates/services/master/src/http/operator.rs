@@ -8,7 +8,7 @@ use http_kit::{HeaderValue, Method, Request, Response, StatusCode, header, respo
 use master_core::Input;
 use mesos_proto::v1::master::call::Teardown;
 use mesos_proto::v1::master::response::{
-    GetFlags, GetHealth, GetLoggingLevel, GetMaster, GetOperations, GetVersion, Type as Answer,
+    GetFlags, GetHealth, GetLoggingLevel, GetMaster, GetVersion, Type as Answer,
 };
 use mesos_proto::v1::master::{Call, Response as Facts, call};
 use mesos_proto::v1::{Flag, FrameworkId};
@@ -36,7 +36,6 @@ impl Api {
             | Type::GetVersion
             | Type::GetFlags
             | Type::GetMaster
-            | Type::GetOperations
             | Type::GetLoggingLevel => Ok(encoded(encode_as(&self.fact(kind), encoding), encoding)),
             Type::GetState => self.part(OperatorView::State, encoding).await,
             Type::GetAgents => self.part(OperatorView::Agents, encoding).await,
@@ -46,6 +45,7 @@ impl Api {
             Type::GetRoles => self.part(OperatorView::Roles, encoding).await,
             Type::GetMaintenanceSchedule => self.part(OperatorView::MaintenanceSchedule, encoding).await,
             Type::GetMaintenanceStatus => self.part(OperatorView::MaintenanceStatus, encoding).await,
+            Type::GetOperations => self.part(OperatorView::Operations, encoding).await,
             Type::GetMetrics => self.part(OperatorView::Metrics, encoding).await,
             Type::SetLoggingLevel => {
                 let set = call.set_logging_level.unwrap_or_default();
@@ -84,11 +84,6 @@ impl Api {
                     start_time: Some(self.identity.start_time.as_secs_f64()),
                     elected_time: Some(self.identity.elected_time.as_secs_f64()),
                 });
-            }
-            // This master offers no operations with feedback, so there are none.
-            call::Type::GetOperations => {
-                answer.r#type = Some(Answer::GetOperations as i32);
-                answer.get_operations = Some(GetOperations::default());
             }
             call::Type::GetLoggingLevel => {
                 answer.r#type = Some(Answer::GetLoggingLevel as i32);
