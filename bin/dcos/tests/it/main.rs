@@ -23,6 +23,7 @@ mod pkgpanda_api;
 mod plain;
 mod reasons;
 mod refusals;
+mod reservations;
 mod survival;
 mod traces;
 mod units;

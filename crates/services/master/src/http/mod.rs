@@ -8,6 +8,7 @@ pub(crate) mod routes;
 mod scheduler;
 mod v0;
 mod v0_maintenance;
+mod v0_resources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,8 @@ impl Api {
             Endpoint::MaintenanceStatus => self.maintenance_status(request).await,
             Endpoint::MachineDown => self.machine_down(request).await,
             Endpoint::MachineUp => self.machine_up(request).await,
+            Endpoint::Reserve => self.reserve(request).await,
+            Endpoint::Unreserve => self.unreserve(request).await,
             Endpoint::BelowRedirect => Err(not_found()),
             Endpoint::Redirect => Ok(self.redirect()),
             Endpoint::Logging => self.toggle_logging(&request),

@@ -33,6 +33,10 @@ pub(crate) enum Endpoint {
     MachineDown,
     /// `/machine/up`
     MachineUp,
+    /// `/reserve`
+    Reserve,
+    /// `/unreserve`
+    Unreserve,
     /// `/metrics/snapshot`
     Metrics,
     /// `/state`, `/state.json`
@@ -103,7 +107,7 @@ pub(crate) const AGENT: &str = "mesos-master-agent";
 
 /// The names as Mesos installs them. `.json` forms are those of DC/OS 1.9 and before, whose clients
 /// still ask for them.
-const ENDPOINTS: [(&str, Endpoint); 48] = [
+const ENDPOINTS: [(&str, Endpoint); 50] = [
     ("logging/toggle", Endpoint::Logging),
     ("system/stats.json", Endpoint::SystemStats),
     ("profiler/start", Endpoint::Profiler),
@@ -137,6 +141,8 @@ const ENDPOINTS: [(&str, Endpoint); 48] = [
     ("maintenance/status", Endpoint::MaintenanceStatus),
     ("machine/down", Endpoint::MachineDown),
     ("machine/up", Endpoint::MachineUp),
+    ("reserve", Endpoint::Reserve),
+    ("unreserve", Endpoint::Unreserve),
     ("metrics/snapshot", Endpoint::Metrics),
     ("metrics/snapshot.json", Endpoint::Metrics),
     ("state", Endpoint::State),

@@ -53,7 +53,7 @@ fn task_query(query: &Query) -> TaskQuery {
     }
 }
 
-const ENDPOINTS: [&str; 20] = [
+const ENDPOINTS: [&str; 22] = [
     "/api/v1",
     "/api/v1/scheduler",
     "/flags",
@@ -66,12 +66,14 @@ const ENDPOINTS: [&str; 20] = [
     "/maintenance/status",
     "/metrics/snapshot",
     "/redirect",
+    "/reserve",
     "/roles",
     "/slaves",
     "/state",
     "/state-summary",
     "/tasks",
     "/teardown",
+    "/unreserve",
     "/version",
     "/",
 ];

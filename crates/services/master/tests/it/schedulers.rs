@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, hello};
 use crate::fixture::{start, start_with};
-use crate::raw::{Stream, post, request};
+use crate::raw::{Stream, get, post, request};
 use crate::scheduler::{SUBSCRIBE, Scheduler, open};
 
 #[tokio::test]
@@ -167,4 +167,41 @@ async fn a_burst_of_events_does_not_cost_a_scheduler_its_stream() {
         let update = scheduler.event("UPDATE").await;
         assert_eq!(update["update"]["status"]["task_id"]["value"], format!("ghost-{number}"));
     }
+}
+
+#[tokio::test]
+async fn mp25_mp16_resources_are_reserved_by_form_and_by_call() {
+    let master = start().await;
+    let (_agent, agent_id) = Agent::register(master.address, hello("127.0.0.1", "cpus:4;mem:4096")).await;
+    let resources = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":0.5},"reservations":[{"type":"DYNAMIC","role":"ops","principal":"me"}]}]"#;
+    let check = async |path: &str, body: &str, status: u16, said: &str| {
+        let reply = post(master.address, path, body).await;
+        assert_eq!((reply.status, &*reply.body), (status, said), "{path} {body}");
+    };
+    check("/master/reserve", "", 400, "Missing 'slaveId' query parameter in the request body").await;
+    check("/reserve", "slaveId=x", 400, "Missing 'resources' query parameter in the request body").await;
+    let unknown = format!("slaveId=nope&resources={resources}");
+    check("/reserve", &unknown, 400, "No agent found with specified ID").await;
+    check("/reserve", &format!("slaveId={agent_id}&resources={resources}"), 202, "").await;
+    let call = |kind: &str, member: &str| {
+        format!(
+            r#"{{"type":"{kind}","{member}":{{"agent_id":{{"value":"{agent_id}"}},"resources":{resources}}}}}"#
+        )
+    };
+    check("/api/v1", &call("RESERVE_RESOURCES", "reserve_resources"), 202, "").await;
+    let slaves = get(master.address, "/slaves").await.json();
+    assert_eq!(slaves["slaves"][0]["reserved_resources"]["ops"]["cpus"], 1.0);
+    let full = &slaves["slaves"][0]["reserved_resources_full"]["ops"][0];
+    assert_eq!(full["reservations"][0]["principal"], "me", "{full}");
+    check("/unreserve", &format!("slaveId={agent_id}&resources={resources}"), 202, "").await;
+    check("/api/v1", &call("UNRESERVE_RESOURCES", "unreserve_resources"), 202, "").await;
+    let reply = post(master.address, "/unreserve", &format!("slaveId={agent_id}&resources=[x")).await;
+    assert!(reply.status == 400 && reply.body.starts_with("Error in parsing 'resources'"), "{}", reply.body);
+    check(
+        "/unreserve",
+        &format!("slaveId={agent_id}&resources={resources}"),
+        409,
+        "cpus:4; mem:4096 does not contain cpus(reservations: [(DYNAMIC,ops,me)]):0.5",
+    )
+    .await;
 }
