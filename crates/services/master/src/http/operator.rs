@@ -32,11 +32,9 @@ impl Api {
         let encoding = answer_encoding(accept.as_ref())?;
         use call::Type;
         match kind {
-            Type::GetHealth
-            | Type::GetVersion
-            | Type::GetFlags
-            | Type::GetMaster
-            | Type::GetLoggingLevel => Ok(encoded(encode_as(&self.fact(kind), encoding), encoding)),
+            Type::GetHealth | Type::GetVersion | Type::GetFlags | Type::GetMaster | Type::GetLoggingLevel => {
+                Ok(encoded(encode_as(&self.fact(kind), encoding), encoding))
+            }
             Type::GetState => self.part(OperatorView::State, encoding).await,
             Type::GetAgents => self.part(OperatorView::Agents, encoding).await,
             Type::GetFrameworks => self.part(OperatorView::Frameworks, encoding).await,

@@ -80,6 +80,8 @@ impl Endpoint {
             | Endpoint::MaintenanceSchedule
             | Endpoint::MachineDown
             | Endpoint::MachineUp
+            | Endpoint::Reserve
+            | Endpoint::Unreserve
             | Endpoint::Logging
             | Endpoint::Profiler => Some(READWRITE),
             Endpoint::Flags

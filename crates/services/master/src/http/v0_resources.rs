@@ -13,11 +13,11 @@ impl Api {
     /// `/reserve` with `slaveId`, `resources`, and maybe `source`. Mesos: Master::Http::reserve.
     pub(super) async fn reserve(&self, request: Request) -> Result<Response, Response> {
         let form = form(request).await?;
-        let agent_id = agent_id(&form)?;
+        let agent_id = agent_id(&form).map_err(bad_request)?;
         let parsing = "Error parsing";
-        let resources = resources(&form, "resources", parsing)?;
+        let resources = resources(&form, "resources", parsing).map_err(bad_request)?;
         let source = match form.get("source") {
-            Some(_) => self::resources(&form, "source", parsing)?,
+            Some(_) => self::resources(&form, "source", parsing).map_err(bad_request)?,
             None => Vec::new(),
         };
         self.change(Call {
@@ -31,8 +31,8 @@ impl Api {
     /// `/unreserve` with `slaveId` and `resources`. Mesos: Master::Http::unreserve.
     pub(super) async fn unreserve(&self, request: Request) -> Result<Response, Response> {
         let form = form(request).await?;
-        let agent_id = agent_id(&form)?;
-        let resources = resources(&form, "resources", "Error in parsing")?;
+        let agent_id = agent_id(&form).map_err(bad_request)?;
+        let resources = resources(&form, "resources", "Error in parsing").map_err(bad_request)?;
         self.change(Call {
             r#type: Some(call::Type::UnreserveResources.into()),
             unreserve_resources: Some(call::UnreserveResources { agent_id, resources }),
@@ -51,22 +51,21 @@ async fn form(request: Request) -> Result<Query, Response> {
         .map_err(|error| bad_request(format!("Unable to decode query string: {error}")))
 }
 
-fn missing(key: &str) -> Response {
-    bad_request(format!("Missing '{key}' query parameter in the request body"))
+fn missing(key: &str) -> String {
+    format!("Missing '{key}' query parameter in the request body")
 }
 
-fn agent_id(form: &Query) -> Result<AgentId, Response> {
+fn agent_id(form: &Query) -> Result<AgentId, String> {
     let value = form.get("slaveId").ok_or_else(|| missing("slaveId"))?;
     Ok(AgentId { value: value.to_owned() })
 }
 
 /// The list of resources under `key`. An error begins with `parsing`.
-fn resources(form: &Query, key: &str, parsing: &str) -> Result<Vec<Resource>, Response> {
+fn resources(form: &Query, key: &str, parsing: &str) -> Result<Vec<Resource>, String> {
     let text = form.get(key).ok_or_else(|| missing(key))?;
     // Any message that is nothing but a list of resources will do to read one.
     let wrapped = format!("{{\"resources\":{text}}}");
-    let list: Unreserve = mesos_proto::json::from_json(wrapped.as_bytes()).map_err(|error| {
-        bad_request(format!("{parsing} '{key}' query parameter in the request body: {error}"))
-    })?;
+    let list: Unreserve = mesos_proto::json::from_json(wrapped.as_bytes())
+        .map_err(|error| format!("{parsing} '{key}' query parameter in the request body: {error}"))?;
     Ok(list.resources)
 }
