@@ -1,6 +1,7 @@
 //! The arguments of components that run alone, as units run them. Flags have the names that they have in
 //! Mesos and Marathon, with what they mean there; each may be said by a variable, too (see `settings`).
 
+use master::RateLimit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,6 +91,24 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "allowed is a number with a unit, like 90secs, 10mins, 1.5hrs or 2days".to_owned())
 }
 
+/// A part of a hundred as Mesos takes it.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    number
+        .filter(|number| (0.0..=100.0).contains(number))
+        .ok_or_else(|| "allowed is a number from 0 to 100 with %, like 25%".to_owned())
+}
+
+/// A rate as Mesos takes it.
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    let parts = text.split_once('/');
+    let limit = parts.and_then(|(permits, time)| {
+        let time = parse_duration(time).filter(|time| !time.is_zero())?;
+        Some(RateLimit::new(permits.parse().ok()?, time))
+    });
+    limit.ok_or_else(|| "allowed is <number of agents>/<duration>, like 1/10mins".to_owned())
+}
+
 /// A duration as Marathon takes it.
 fn milliseconds(text: &str) -> Result<Duration, String> {
     text.parse()
@@ -151,6 +170,22 @@ pub(crate) struct MesosMasterArguments {
     /// How long after a start of the master agents may take to come back [default: 10mins]
     #[arg(long = "agent_reregister_timeout", alias = "slave_reregister_timeout", value_parser = duration)]
     agent_reregister_timeout: Option<Duration>,
+    /// How many agents are given up in a time because they are silent, like 1/20mins; at once without it
+    #[arg(long = "agent_removal_rate_limit", alias = "slave_removal_rate_limit", value_parser = rate_limit)]
+    agent_removal_rate_limit: Option<RateLimit>,
+    /// How many of a hundred agents may be given up because they did not come back after a start; if there
+    /// are more, the master stops [default: 100%]
+    #[arg(long = "recovery_agent_removal_limit", alias = "recovery_slave_removal_limit", value_parser = percent)]
+    recovery_agent_removal_limit: Option<f64>,
+    /// How often the registry is swept of agents that were given up [default: 15mins]
+    #[arg(long = "registry_gc_interval", value_parser = duration)]
+    registry_gc_interval: Option<Duration>,
+    /// How long the registry remembers agents that were given up [default: 2weeks]
+    #[arg(long = "registry_max_agent_age", value_parser = duration)]
+    registry_max_agent_age: Option<Duration>,
+    /// How many of them [default: 102400]
+    #[arg(long = "registry_max_agent_count")]
+    registry_max_agent_count: Option<usize>,
     /// After this time an unanswered offer is taken back; never without it
     #[arg(long = "offer_timeout", value_parser = duration)]
     offer_timeout: Option<Duration>,
@@ -218,6 +253,11 @@ impl MesosMasterArguments {
         config.hostname = self.hostname;
         config.cluster = self.cluster;
         config.offer_timeout = self.offer_timeout;
+        config.agent_removal_rate_limit = self.agent_removal_rate_limit;
+        set(&mut config.recovery_agent_removal_limit, self.recovery_agent_removal_limit);
+        set(&mut config.registry_gc_interval, self.registry_gc_interval);
+        set(&mut config.registry_max_agent_age, self.registry_max_agent_age);
+        set(&mut config.registry_max_agent_count, self.registry_max_agent_count);
         config.auth = auth(self.token_file.as_deref())?;
         config.credentials = self.credentials;
         config.rate_limits = self.rate_limits;

@@ -39,6 +39,26 @@ fn flags_mean_what_they_mean_in_mesos() {
 }
 
 #[test]
+fn mm04_mm08_mm09_how_agents_are_given_up_is_said_as_in_mesos() {
+    let line = "mesos-master --ip=10.0.0.1 --work_dir=/m --agent_removal_rate_limit=1/20mins \
+                --recovery_slave_removal_limit=25% --registry_max_agent_age=2days --registry_max_agent_count=5";
+    let config = parse::<MesosMasterArguments>(line).unwrap().config().unwrap();
+    assert_eq!(config.agent_removal_rate_limit.unwrap().to_string(), "1/20mins");
+    assert_eq!(config.recovery_agent_removal_limit, 25.0);
+    assert_eq!(config.registry_max_agent_age, Duration::from_secs(2 * 86_400));
+    assert_eq!(config.registry_max_agent_count, 5);
+    for wrong in [
+        "--agent_removal_rate_limit=20mins",
+        "--agent_removal_rate_limit=0/20mins",
+        "--agent_removal_rate_limit=1/0secs",
+        "--recovery_agent_removal_limit=25",
+        "--recovery_agent_removal_limit=101%",
+    ] {
+        assert!(parse::<MesosMasterArguments>(&format!("mesos-master {wrong}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn flags_mean_what_they_mean_in_marathon() {
     let line = "marathon-server --ip 10.0.0.1 --task_launch_timeout 86400000 --decline_offer_duration=300000 \
                 --default_accepted_resource_roles *,slave_public --mesos_user root --local_port_max 10100";

@@ -33,8 +33,19 @@ pub struct Config {
     /// How many unreachable tasks of each framework are remembered. Mesos:
     /// `--max_unreachable_tasks_per_framework`.
     pub max_unreachable_tasks_per_framework: usize,
-    /// How many unreachable agents the registry remembers. Mesos: `--registry_max_agent_count`.
+    /// How many unreachable agents the registry remembers, and how many that are gone.
+    /// Mesos: `--registry_max_agent_count`.
     pub max_unreachable_agents: usize,
+    /// How long the registry remembers them. Mesos: `--registry_max_agent_age`.
+    pub registry_max_agent_age: Duration,
+    /// How often the registry is swept of them. Mesos: `--registry_gc_interval`.
+    pub registry_gc_interval: Duration,
+    /// Which part of the agents of the registry may be given up because they did not come back after a
+    /// failover; 1 is all. Mesos: `--recovery_agent_removal_limit`.
+    pub recovery_agent_removal_limit: f64,
+    /// The least time between two agents that are given up because they are silent; none without it.
+    /// Mesos: `--agent_removal_rate_limit`.
+    pub agent_removal_interval: Option<Duration>,
 }
 
 impl Config {
@@ -53,7 +64,11 @@ impl Config {
             max_completed_frameworks: 50,
             max_completed_tasks_per_framework: 1000,
             max_unreachable_tasks_per_framework: 1000,
-            max_unreachable_agents: 1000,
+            max_unreachable_agents: 100 * 1024,
+            registry_max_agent_age: Duration::from_secs(14 * 24 * 3600),
+            registry_gc_interval: Duration::from_secs(15 * 60),
+            recovery_agent_removal_limit: 1.0,
+            agent_removal_interval: None,
         }
     }
 

@@ -45,6 +45,11 @@ pub enum Effect {
         /// What to write.
         ops: Vec<RegistryOp>,
     },
+    /// The master must not go on: what it would do next needs somebody to look at it first.
+    Stop {
+        /// Why.
+        reason: String,
+    },
     /// An event for the operators that are subscribed to the master.
     Publish {
         /// The event.

@@ -10,6 +10,7 @@ impl Master {
         self.check_frameworks();
         self.check_offers();
         self.check_upkeep();
+        self.check_removals();
         assert!(self.completed_frameworks.len() <= self.config.max_completed_frameworks);
         for id in self.recovered_agents.keys() {
             assert!(!self.agents.contains_key(id), "agent {id} is either registered or awaited");

@@ -32,6 +32,7 @@ mod pieces;
 mod reconciliation;
 mod registration;
 mod registry;
+mod removal;
 mod subscription;
 mod task;
 mod timer;

@@ -16,6 +16,7 @@ use crate::metrics::{Counters, TaskReasons};
 use crate::pieces::Pieces;
 use crate::registration::Registrations;
 use crate::registry::{self, AgentRecord, Kept, RecoverError};
+use crate::removal::Removals;
 use crate::timer::Timer;
 use crate::turn::Turn;
 use crate::upkeep::Upkeep;
@@ -55,6 +56,8 @@ pub struct Master {
     pub(crate) waiting: Waiting,
 
     pub(crate) offers: BTreeMap<OfferId, Offer>,
+    /// Agents that are given up one after the other.
+    pub(crate) removals: Removals,
     /// Maintenance of machines.
     pub(crate) upkeep: Upkeep,
 
@@ -100,6 +103,7 @@ impl Master {
             registrations: Registrations::default(),
             waiting: Waiting::default(),
             offers: BTreeMap::new(),
+            removals: Removals::default(),
             upkeep: Upkeep::default(),
             next_framework: 0,
             next_agent: 0,
@@ -116,10 +120,12 @@ impl Master {
                 Kept::Maintenance(name, piece) => drop(pieces.insert(name, piece)),
             }
         }
+        master.removals = Removals::awaiting(master.recovered_agents.len());
         let (pieces, bytes) = Pieces::recover(&pieces)?;
         let maintenance = Maintenance::decode(&bytes)
             .map_err(|source| RecoverError::Decode { key: registry::maintenance_key("head"), source })?;
         master.upkeep = Upkeep::recover(pieces, maintenance);
+        master.timers.set(now.mono + master.config.registry_gc_interval, Timer::CollectRegistry);
         Ok(master)
     }
 
@@ -179,6 +185,8 @@ impl Master {
                     }
                 }
                 Timer::RescindInverseOffer(id) => self.inverse_offer_timeout(turn, &id, at),
+                Timer::GiveUp(id) => self.scheduled_removal(turn, &id, at),
+                Timer::CollectRegistry => self.collect_registry(turn),
                 // The turn ends with them.
                 Timer::InverseOffers => {}
                 Timer::AgentUnreachable(id) => self.agent_timeout(turn, &id, at),

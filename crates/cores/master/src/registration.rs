@@ -201,9 +201,11 @@ impl Master {
                 turn.close(old);
             }
         } else if self.agents.contains_key(id) {
+            self.cancel_removal(id);
             self.agent_conns.insert(conn, id.clone());
             self.reconnect(turn, id, conn, &hello);
         } else if let Some(recovered) = self.recovered_agents.remove(id) {
+            self.cancel_removal(id);
             self.agent_conns.insert(conn, id.clone());
             let info = hello.agent.clone().unwrap_or_default();
             if info != *recovered.info {
@@ -352,7 +354,7 @@ impl Master {
         agent.unreachable_at = Some(unreachable_at);
         self.update_active(turn, &id);
         if silent {
-            self.depart(turn, &id, Departure::Unreachable);
+            self.give_up(turn, &id);
         } else {
             self.timers.set(unreachable_at, Timer::AgentUnreachable(id));
         }
@@ -368,8 +370,11 @@ impl Master {
     pub(crate) fn agent_timeout(&mut self, turn: &mut Turn<'_>, id: &AgentId, at: Mono) {
         let registered = self.agents.get(id).is_some_and(|agent| agent.unreachable_at == Some(at));
         let recovered = self.recovered_agents.get(id).is_some_and(|agent| agent.unreachable_at == at);
+        if recovered && self.stop_if_too_few_came_back(turn) {
+            return;
+        }
         if registered || recovered {
-            self.depart(turn, id, Departure::Unreachable);
+            self.give_up(turn, id);
         }
     }
 
@@ -403,6 +408,7 @@ impl Master {
         ops: Vec<RegistryOp>,
         departure: Departure,
     ) {
+        self.cancel_removal(id);
         self.persist_then(turn, ops, Next::Depart(id.clone(), departure.clone()));
         self.registrations.departures.insert(id.clone(), Leaving { departure, came_back: None });
     }

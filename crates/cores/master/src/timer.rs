@@ -11,6 +11,10 @@ pub(crate) enum Timer {
     RescindOffer(OfferId),
     /// An inverse offer is not answered.
     RescindInverseOffer(OfferId),
+    /// It is an agent's turn to be given up.
+    GiveUp(AgentId),
+    /// The registry is swept of what is too old.
+    CollectRegistry,
     /// Frameworks may be asked again to leave agents.
     InverseOffers,
     /// A disconnected agent does not come back, or one of the registry after a failover of the master.

@@ -1,4 +1,6 @@
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +27,18 @@ pub struct Config {
     /// How long after a restart of the master its agents may take to come back before they are
     /// unreachable. Mesos: `--agent_reregister_timeout`.
     pub agent_reregister_timeout: Duration,
+    /// How fast agents are given up that are not heard from; at once without it.
+    /// Mesos: `--agent_removal_rate_limit`.
+    pub agent_removal_rate_limit: Option<RateLimit>,
+    /// How many of a hundred agents may be given up because they did not come back after a restart of the
+    /// master; if there are more, it stops. Mesos: `--recovery_agent_removal_limit`.
+    pub recovery_agent_removal_limit: f64,
+    /// How often the registry is swept of agents that were given up. Mesos: `--registry_gc_interval`.
+    pub registry_gc_interval: Duration,
+    /// How long the registry remembers agents that were given up. Mesos: `--registry_max_agent_age`.
+    pub registry_max_agent_age: Duration,
+    /// How many of them. Mesos: `--registry_max_agent_count`.
+    pub registry_max_agent_count: usize,
     /// After this time an unanswered offer is taken back; never without it. Mesos: `--offer_timeout`.
     pub offer_timeout: Option<Duration>,
     /// How often what nobody has is offered, besides the moments at which something changes.
@@ -59,6 +73,31 @@ pub struct Config {
     pub authenticate: Authenticate,
 }
 
+/// So many in so much time, evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    permits: NonZeroU32,
+    duration: Duration,
+}
+
+impl RateLimit {
+    /// `permits` in each `duration`.
+    pub fn new(permits: NonZeroU32, duration: Duration) -> RateLimit {
+        RateLimit { permits, duration }
+    }
+
+    /// The time from one to the next.
+    pub(crate) fn interval(self) -> Duration {
+        self.duration / self.permits.get()
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.permits, duration_text(self.duration))
+    }
+}
+
 /// Who has to show credentials, or the cluster's token instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Authenticate {
@@ -84,6 +123,11 @@ impl Config {
             agent_ping_timeout: Duration::from_secs(15),
             max_agent_ping_timeouts: 5,
             agent_reregister_timeout: Duration::from_secs(600),
+            agent_removal_rate_limit: None,
+            recovery_agent_removal_limit: 100.0,
+            registry_gc_interval: Duration::from_secs(15 * 60),
+            registry_max_agent_age: Duration::from_secs(14 * 24 * 3600),
+            registry_max_agent_count: 100 * 1024,
             offer_timeout: None,
             allocation_interval: Duration::from_secs(1),
             max_completed_frameworks: 50,
@@ -113,8 +157,11 @@ impl Config {
     /// The flags as `/flags` lists them, by name: those of Mesos that mean something here, with what
     /// this master does. `address` is the one it listens on.
     pub(crate) fn flags(&self, address: SocketAddr) -> Vec<(&'static str, String)> {
-        let mut flags = vec![
-            ("agent_ping_timeout", duration_text(self.agent_ping_timeout)),
+        let mut flags = vec![("agent_ping_timeout", duration_text(self.agent_ping_timeout))];
+        if let Some(limit) = self.agent_removal_rate_limit {
+            flags.push(("agent_removal_rate_limit", limit.to_string()));
+        }
+        flags.extend([
             ("agent_reregister_timeout", duration_text(self.agent_reregister_timeout)),
             ("allocation_interval", duration_text(self.allocation_interval)),
             ("allocator", "hierarchical".to_owned()),
@@ -123,7 +170,7 @@ impl Config {
             ("authenticate_http_frameworks", self.authenticate.http_frameworks.to_string()),
             ("authenticate_http_readonly", self.authenticate.http_readonly.to_string()),
             ("authenticate_http_readwrite", self.authenticate.http_readwrite.to_string()),
-        ];
+        ]);
         if let Some(cluster) = &self.cluster {
             flags.push(("cluster", cluster.clone()));
         }
@@ -144,11 +191,18 @@ impl Config {
         if let Some(timeout) = self.offer_timeout {
             flags.push(("offer_timeout", duration_text(timeout)));
         }
-        flags.extend([("port", address.port().to_string())]);
+        flags.push(("port", address.port().to_string()));
         if let Some(limits) = &self.rate_limits {
             flags.push(("rate_limits", limits.clone()));
         }
-        flags.extend([("role_sorter", "drf".to_owned()), ("work_dir", self.dir.display().to_string())]);
+        flags.extend([
+            ("recovery_agent_removal_limit", format!("{}%", self.recovery_agent_removal_limit)),
+            ("registry_gc_interval", duration_text(self.registry_gc_interval)),
+            ("registry_max_agent_age", duration_text(self.registry_max_agent_age)),
+            ("registry_max_agent_count", self.registry_max_agent_count.to_string()),
+            ("role_sorter", "drf".to_owned()),
+            ("work_dir", self.dir.display().to_string()),
+        ]);
         flags
     }
 }

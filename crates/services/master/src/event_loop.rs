@@ -126,6 +126,9 @@ pub enum LoopError {
     /// The registry's writer ended or is hopelessly behind.
     #[error("the registry takes no more writes")]
     Registry,
+    /// The master must not go on until somebody has looked.
+    #[error("{0}")]
+    Stop(String),
 }
 
 impl EventLoop {
@@ -290,6 +293,7 @@ impl EventLoop {
             Effect::Persist { seq, ops } => {
                 return self.registry.try_send(Write { seq, ops }).map_err(|_| LoopError::Registry);
             }
+            Effect::Stop { reason } => return Err(LoopError::Stop(reason)),
             Effect::Publish { event } => self.publish(&event),
         }
         Ok(())

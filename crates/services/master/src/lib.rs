@@ -48,7 +48,7 @@ use runtime::{Clock, Ctx};
 use store::{Embedded, OpenError, Store};
 use tokio::sync::watch;
 
-pub use config::{Authenticate, Config};
+pub use config::{Authenticate, Config, RateLimit};
 pub use event_loop::LoopError;
 pub use registry::RegistryError;
 
@@ -226,6 +226,11 @@ fn core_config(config: &Config, identity: &Identity, rng: &mut Rng) -> master_co
         max_completed_frameworks: config.max_completed_frameworks,
         max_completed_tasks_per_framework: config.max_completed_tasks_per_framework,
         max_unreachable_tasks_per_framework: config.max_unreachable_tasks_per_framework,
+        max_unreachable_agents: config.registry_max_agent_count,
+        registry_max_agent_age: config.registry_max_agent_age,
+        registry_gc_interval: config.registry_gc_interval,
+        recovery_agent_removal_limit: config.recovery_agent_removal_limit / 100.0,
+        agent_removal_interval: config.agent_removal_rate_limit.map(RateLimit::interval),
         ..master_core::Config::new(identity.info.clone(), rng.next_u64())
     }
 }

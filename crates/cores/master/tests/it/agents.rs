@@ -517,3 +517,88 @@ fn tasks_that_claim_the_same_port_do_no_harm() {
     cluster.master.check();
     assert!(cluster.master.agents().next().unwrap().used.is_empty());
 }
+
+#[test]
+fn mm08_agents_are_given_up_one_after_the_other() {
+    let interval = Some(Duration::from_secs(60));
+    let mut cluster = Cluster::with(master_core::Config { agent_removal_interval: interval, ..config() });
+    let agents: Vec<_> = (0..4).map(|n| cluster.agent(&format!("host{n}"), AGENT)).collect();
+    for agent in &agents {
+        cluster.close(agent, true);
+    }
+    let left = |cluster: &Cluster| cluster.master.agents().count();
+    assert_eq!(left(&cluster), 3, "the first has to wait for nobody");
+    cluster.wait(Duration::from_secs(59));
+    assert_eq!(left(&cluster), 3);
+    cluster.wait(Duration::from_secs(2));
+    assert_eq!(left(&cluster), 2);
+    let mut back = Cluster::hello("host2", AGENT);
+    back.agent.as_mut().unwrap().id = Some(v1::AgentId { value: agents[2].id.clone() });
+    cluster.connect(back);
+    cluster.wait(Duration::from_secs(600));
+    assert_eq!(left(&cluster), 1, "who came back in time stays");
+    assert_eq!(cluster.metric("master/slave_unreachable_scheduled"), 4.0);
+    assert_eq!(cluster.metric("master/slave_unreachable_completed"), 3.0);
+    assert_eq!(cluster.metric("master/slave_unreachable_canceled"), 1.0);
+
+    // Also those that a new master waits for in vain.
+    let config = master_core::Config { agent_removal_interval: interval, ..config() };
+    let awaited = cluster.registry.clone();
+    let mut cluster = Cluster::recover(config, awaited);
+    cluster.agent("other", AGENT);
+    cluster.wait(Duration::from_secs(601));
+    assert_eq!(cluster.master.unreachable_agents().count(), 4);
+}
+
+#[test]
+fn mm04_what_was_unreachable_or_gone_for_too_long_is_forgotten() {
+    let config = master_core::Config {
+        registry_max_agent_age: Duration::from_secs(3600),
+        registry_gc_interval: Duration::from_secs(60),
+        ..config()
+    };
+    let mut cluster = Cluster::with(config);
+    let unreachable = cluster.agent("a", AGENT);
+    let gone = cluster.agent("b", AGENT);
+    let deactivate = |kind: &str, id: &str| {
+        format!(r#"{{"type":"{kind}","{}":{{"agent_id":{{"value":"{id}"}}}}}}"#, kind.to_lowercase())
+    };
+    cluster.operate(&deactivate("DEACTIVATE_AGENT", &unreachable.id));
+    cluster.operate(&deactivate("MARK_AGENT_GONE", &gone.id));
+    cluster.close(&unreachable, true);
+    cluster.wait(Duration::from_secs(3500));
+    let kinds: Vec<_> = cluster.registry.keys().filter_map(|key| key.split('/').next()).collect();
+    assert_eq!(kinds, ["agents", "deactivations", "gone"]);
+    cluster.wait(Duration::from_secs(200));
+    assert!(cluster.registry.is_empty(), "{:?}", cluster.registry.keys());
+    assert_eq!(cluster.master.unreachable_agents().count(), 0);
+}
+
+#[test]
+fn mm09_a_master_whose_agents_do_not_come_back_stops() {
+    let check = |limit: f64, came_back: usize, stops: bool| {
+        let mut before = Cluster::new();
+        let agents: Vec<_> = (0..4).map(|n| before.agent(&format!("host{n}"), AGENT)).collect();
+        let config = master_core::Config { recovery_agent_removal_limit: limit, ..config() };
+        let mut cluster = Cluster::recover(config, before.registry);
+        for (n, agent) in agents.iter().enumerate().take(came_back) {
+            let mut back = Cluster::hello(&format!("host{n}"), AGENT);
+            back.agent.as_mut().unwrap().id = Some(v1::AgentId { value: agent.id.clone() });
+            cluster.connect(back);
+        }
+        cluster.wait(Duration::from_secs(601));
+        assert_eq!(cluster.stopped.is_some(), stops, "{limit} {came_back}: {:?}", cluster.stopped);
+        let left = cluster.registry.len();
+        assert_eq!(
+            (left, cluster.master.unreachable_agents().count()),
+            (4, if stops { 0 } else { 4 - came_back })
+        );
+        cluster.stopped
+    };
+    check(1.0, 0, false);
+    check(0.5, 2, false);
+    let reason = check(0.25, 2, true).unwrap();
+    assert!(reason.contains("there were 2 (50%) agents") && reason.contains("limit is 25%"), "{reason}");
+    check(0.0, 4, false);
+    check(0.0, 3, true);
+}

@@ -23,6 +23,8 @@ pub(crate) struct Cluster {
     pub(crate) frames: BTreeMap<ConnId, Vec<Body>>,
     pub(crate) closed: BTreeSet<ConnId>,
     pub(crate) published: Vec<master::Event>,
+    /// Why the master must stop.
+    pub(crate) stopped: Option<String>,
     replies: BTreeMap<ConnId, Reply>,
     next_conn: u64,
 }
@@ -70,6 +72,7 @@ impl Cluster {
             frames: BTreeMap::new(),
             closed: BTreeSet::new(),
             published: Vec::new(),
+            stopped: None,
             replies: BTreeMap::new(),
             next_conn: 0,
         }
@@ -107,6 +110,7 @@ impl Cluster {
             }
             Effect::Close { conn } => assert!(self.closed.insert(conn), "{conn:?} is closed once"),
             Effect::Persist { seq, ops } => self.unpersisted.push((seq, ops)),
+            Effect::Stop { reason } => self.stopped = Some(reason),
             Effect::Publish { event } => self.published.push((*event).clone()),
         }
     }

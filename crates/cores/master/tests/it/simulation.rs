@@ -53,6 +53,7 @@ struct SimFramework {
 
 struct World {
     cluster: Cluster,
+    removal_interval: Option<Duration>,
     rng: Rng,
     agents: Vec<SimAgent>,
     frameworks: Vec<SimFramework>,
@@ -70,9 +71,13 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let agents = 0..RESOURCES.len();
-        let mut cluster = Cluster::new();
+        // Half of the masters give agents up one after the other.
+        let removal_interval = (seed % 2 == 1).then_some(Duration::from_secs(5));
+        let config = master_core::Config { agent_removal_interval: removal_interval, ..config() };
+        let mut cluster = Cluster::with(config);
         cluster.persists = false;
         Self {
+            removal_interval,
             cluster,
             rng: Rng::seeded(seed),
             agents: agents
@@ -621,6 +626,7 @@ impl World {
         // Nobody will answer any more.
         self.asked.clear();
         let mut config = config();
+        config.agent_removal_interval = self.removal_interval;
         config.info.id = format!("m{}", self.masters);
         config.seed += u64::from(self.masters);
         let mut next = Cluster::recover(config, std::mem::take(&mut self.cluster.registry));
