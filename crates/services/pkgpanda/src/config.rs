@@ -42,7 +42,8 @@ pub struct Units {
     pub manage: bool,
     /// Starting and stopping is waited for; not so with `--no-block-systemd`.
     pub block: bool,
-    /// Units are linked below the root instead of `/etc/systemd/system` (`--rooted-systemd`).
+    /// Units are linked below the root instead of `/etc/systemd/system` (`--rooted-systemd`, and `--no-systemd` with
+    /// another root than the usual one).
     pub rooted: bool,
 }
 
@@ -75,6 +76,19 @@ impl Config {
     /// The directory of links to the units that DC/OS wants: `dcos.target.wants`.
     pub fn wants_dir(&self) -> PathBuf {
         self.unit_dir().join("dcos.target.wants")
+    }
+
+    /// Whether the directory of units is the host's and the root is not the one that the host has it for: what is
+    /// there may be of another root.
+    pub(crate) fn shares_units(&self) -> bool {
+        !self.units.rooted && self.root != Path::new(ROOT)
+    }
+
+    /// Whether this is the target of a link to a unit of this root, in a directory that roots share. The packages of
+    /// the usual root are that one's, whoever else activates them.
+    pub(crate) fn is_own_unit(&self, target: &Path) -> bool {
+        let is_own_repository = !self.repository.starts_with(ROOT);
+        target.starts_with(&self.root) || is_own_repository && target.starts_with(&self.repository)
     }
 
     /// The directory above it, where every unit is linked, too.

@@ -139,7 +139,8 @@ impl Host for Machine<'_> {
     }
 }
 
-/// All units that DC/OS wants, by their links (pkgpanda: Systemd.stop_all).
+/// All units that DC/OS wants, by their links (pkgpanda: Systemd.stop_all). Where roots share the directory, those of
+/// this root.
 pub(crate) fn linked_units(config: &Config) -> Result<Vec<String>, Error> {
     let wants = config.wants_dir();
     let entries = match std::fs::read_dir(&wants) {
@@ -149,7 +150,8 @@ pub(crate) fn linked_units(config: &Config) -> Result<Vec<String>, Error> {
     let mut units = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed("list", &wants))?;
-        if !entry.path().is_dir() {
+        let is_own = || std::fs::read_link(entry.path()).is_ok_and(|target| config.is_own_unit(&target));
+        if !entry.path().is_dir() && (!config.shares_units() || is_own()) {
             units.push(entry.file_name().to_string_lossy().into_owned());
         }
     }

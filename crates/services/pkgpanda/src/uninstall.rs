@@ -5,7 +5,7 @@ use std::path::Path;
 
 use activation::Root;
 use api_pkgpanda::step::{CURRENT, GENERATIONS, JOURNAL, LOCK, MADE};
-use pkgpanda_core::units::{DCOS_DOWNLOAD, DCOS_SETUP, DCOS_TARGET};
+use pkgpanda_core::units::{DCOS_DOWNLOAD, DCOS_SETUP, DCOS_TARGET, dcos_target};
 use systemd::Block;
 
 use crate::files::{self, failed};
@@ -27,10 +27,19 @@ const OURS: [&str; 10] = [
     "packages",
 ];
 
+/// What of the host's units goes with a root.
+struct Units {
+    /// The unit files that no package brings, with the links by which they start with the machine.
+    files: Vec<String>,
+    /// Whether `dcos.target` is among them.
+    has_target: bool,
+}
+
 /// Removes units, links, users and directories that were made here, and the root with all that is in it: of a
 /// broken root, too. pkgpanda: uninstall.
 pub(crate) fn uninstall(config: &Config, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Error> {
     refuse_foreign(config)?;
+    let config = &as_recorded(config);
     activate::systemd_is_there(config)?;
     writeln!(out, "Uninstalling DC/OS")?;
     let target = config.unit_dir().join(DCOS_TARGET);
@@ -49,16 +58,38 @@ pub(crate) fn uninstall(config: &Config, out: &mut dyn Write, err: &mut dyn Writ
     let mut session = Session { config, locked, machine: Machine::new(config), err };
     // What a broken set wanted cannot be known; links of it are found by where they lead.
     let active = session.locked.root().current().ok().flatten().map(|current| current.set);
-    let layout = activate::layout(config)?;
-    let units = unit_files(config);
-    let units: Vec<&str> = units.iter().map(String::as_str).collect();
-    let mut removal = pkgpanda_core::uninstall(active.as_ref(), &layout, &units);
+    let mut layout = activate::layout(config)?;
+    if config.shares_units() && config.repository.starts_with(config::ROOT) {
+        // Links to packages of the usual root are not this one's.
+        layout.repository = format!("{}/packages", layout.root);
+    }
+    let units = units(config, active.is_some())?;
+    let files: Vec<&str> = units.files.iter().map(String::as_str).collect();
+    let mut removal = pkgpanda_core::uninstall(active.as_ref(), &layout, &files);
     if active.is_none() {
         removal.stop = machine::linked_units(config)?;
     }
-    no_longer_with_the_machine(config)?;
+    if units.has_target {
+        no_longer_with_the_machine(config)?;
+    }
     session.locked.uninstall(&removal, &mut session.machine)?;
     forget(config, &removal.stop)
+}
+
+/// The same with units where the active set has them: one that keeps them below the root has none among the host's,
+/// so that there is nothing to stop, either.
+fn as_recorded(config: &Config) -> Config {
+    let mut config = config.clone();
+    if config.shares_units() {
+        let root = Root::open(&config.root);
+        let active = root.and_then(|root| root.current()).ok().flatten();
+        let directory = active.and_then(|active| active.set.unit_directory);
+        if directory.is_some_and(|directory| Path::new(&directory) == config.root) {
+            config.units.rooted = true;
+            config.units.manage = false;
+        }
+    }
+    config
 }
 
 /// Whether it is something to be removed at all; nothing is changed before.
@@ -71,21 +102,51 @@ fn refuse_foreign(config: &Config) -> Result<(), Error> {
     let entries = std::fs::read_dir(&config.root);
     let is_empty = entries
         .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |mut entries| entries.next().is_none());
-    match is_empty || OURS.iter().any(is_ours) {
+    let root = || config.root.clone();
+    match OURS.iter().any(is_ours) {
         true => Ok(()),
-        false => Err(Error::UninstallForeign { root: config.root.clone() }),
+        // What is outside of the usual root may have outlived it.
+        false if is_empty && config.root == Path::new(config::ROOT) => Ok(()),
+        false if is_empty => Err(Error::NotInstalled { root: root() }),
+        false => Err(Error::UninstallForeign { root: root() }),
     }
 }
 
-/// The unit files that no package brings, with the links by which they start with the machine.
-fn unit_files(config: &Config) -> Vec<String> {
-    let mut units = vec![DCOS_TARGET];
-    // Those of another root are not this one's to remove.
-    if config.units.rooted || config.root == Path::new(config::ROOT) {
+/// What of the host's units goes with the root: of another one than the usual only the target, and that only if nobody
+/// else has units that it wants. `is_known` tells that the active set can be read, which had it written.
+fn units(config: &Config, is_known: bool) -> Result<Units, Error> {
+    let mut units = Vec::new();
+    let has_target = !config.shares_units() || is_last_user(config, is_known)?;
+    if has_target {
+        units.push(DCOS_TARGET);
+    }
+    if !config.shares_units() {
         units.extend([DCOS_SETUP, DCOS_DOWNLOAD]);
     }
     let links = units.iter().map(|unit| format!("multi-user.target.wants/{unit}"));
-    links.chain(units.iter().map(|unit| (*unit).to_owned())).collect()
+    let files = links.chain(units.iter().map(|unit| (*unit).to_owned())).collect();
+    Ok(Units { files, has_target })
+}
+
+/// Whether the host's target is pkgpanda's, and only units of this root are wanted by it.
+fn is_last_user(config: &Config, is_known: bool) -> Result<bool, Error> {
+    if files::read(&config.unit_dir().join(DCOS_TARGET))?.is_none_or(|text| text != dcos_target()) {
+        return Ok(false);
+    }
+    let wants = config.wants_dir();
+    let entries = match std::fs::read_dir(&wants) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(is_known),
+        entries => entries.map_err(failed("list", &wants))?,
+    };
+    let mut is_used = is_known;
+    for entry in entries {
+        let path = entry.map_err(failed("list", &wants))?.path();
+        if !std::fs::read_link(path).is_ok_and(|target| config.is_own_unit(&target)) {
+            return Ok(false);
+        }
+        is_used = true;
+    }
+    Ok(is_used)
 }
 
 fn no_longer_with_the_machine(config: &Config) -> Result<(), Error> {
@@ -130,7 +191,7 @@ fn forget(config: &Config, units: &[String]) -> Result<(), Error> {
 /// The root is gone already; what is outside of it may not be.
 fn without_root(config: &Config) -> Result<(), Error> {
     no_longer_with_the_machine(config)?;
-    for unit in unit_files(config) {
+    for unit in units(config, false)?.files {
         files::remove(&config.unit_dir().join(unit))?;
     }
     if config.units.manage {

@@ -33,7 +33,8 @@ const OPTIONS_HELP: &str = "\
 Options:
     --config-dir=<conf-dir>     The host's configuration: roles, setup flags, setup packages
                                 [default: /etc/mesosphere]
-    --no-systemd                Neither stop nor start units; only keep their links
+    --no-systemd                Neither stop nor start units; only keep their links, those of another
+                                <root> than the default below it, as with --rooted-systemd
     --no-block-systemd          Do not wait until units have started or stopped
     --root=<root>               Where packages are activated [default: /opt/mesosphere]
     --repository=<repository>   The directory of packages [default: /opt/mesosphere/packages]
@@ -255,6 +256,7 @@ fn command(operands: &[OsString], given: &mut Given) -> Option<Command> {
 }
 
 fn config(given: &mut Given, directory: &Path, mut config: Config) -> Result<Config, String> {
+    let usual = config.root.clone();
     let paths = [
         ("--root", &mut config.root),
         ("--config-dir", &mut config.config_dir),
@@ -269,7 +271,9 @@ fn config(given: &mut Given, directory: &Path, mut config: Config) -> Result<Con
     }
     config.units.manage &= !given.flag("--no-systemd");
     config.units.block &= !given.flag("--no-block-systemd");
-    config.units.rooted |= given.flag("--rooted-systemd");
+    // Links among the host's units would be to what another root than the host's has active.
+    let is_aside = !config.units.manage && config.root != usual;
+    config.units.rooted |= given.flag("--rooted-systemd") || is_aside;
     Ok(config)
 }
 
@@ -354,6 +358,18 @@ mod tests {
         assert_eq!(config.repository.as_os_str(), "/p/q");
         assert_eq!(config.config_dir, Path::new("/srv/dir/c"));
         assert!(!config.units.manage && !config.units.block && config.units.rooted);
+    }
+
+    #[test]
+    fn without_systemd_another_root_keeps_its_units_below_it() {
+        let check = |line: &str, rooted: bool| {
+            let Asked::Run(_, config) = asked(line) else { panic!("{line}") };
+            assert_eq!(config.units.rooted, rooted, "{line}");
+        };
+        check("active --no-systemd", false);
+        check("active --no-systemd --root=/opt//mesosphere/", false);
+        check("active --no-systemd --root=/srv/other", true);
+        check("active --root=/srv/other", false);
     }
 
     #[test]

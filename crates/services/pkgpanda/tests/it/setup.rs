@@ -124,9 +124,90 @@ fn uninstall_leaves_nothing() {
     fs::remove_dir_all(scene.path("conf/setup-flags")).unwrap();
     fs::create_dir(scene.root("")).unwrap();
     assert_eq!(scene.picture(""), before);
+    // Again, where nothing is any more.
+    scene.run(&["uninstall"]).fails(&["ERROR: Install directory ", "root has no active folder"]);
     fs::remove_dir(scene.root("")).unwrap();
-    // Again: there is nothing to do.
-    assert_eq!(scene.run(&["uninstall"]).code, 0);
+    scene.run(&["uninstall"]).fails(&["ERROR: Install directory ", "root has no active folder"]);
+}
+
+/// What the host's own root has among the host's units.
+fn with_units_of_the_host(scene: &Scene) {
+    scene.file("units/dcos.target", &pkgpanda_core::units::dcos_target());
+    scene.file("units/dcos-setup.service", "");
+    scene.file("units/dcos-download.service", "");
+    fs::create_dir_all(scene.path("units/dcos.target.wants")).unwrap();
+    for name in ["dcos-other.service", "dcos.target.wants/dcos-other.service"] {
+        let target = "/opt/mesosphere/packages/other--1/dcos.target.wants/dcos-other.service";
+        std::os::unix::fs::symlink(target, scene.path("units").join(name)).unwrap();
+    }
+}
+
+#[test]
+fn what_is_not_installed_takes_nothing_of_the_host_with_it() {
+    let scene = Scene::new();
+    scene.packages();
+    with_units_of_the_host(&scene);
+    fs::create_dir(scene.path("empty")).unwrap();
+    let before = scene.picture("");
+    for root in ["empty", "missing"] {
+        let root = format!("--root={root}");
+        for words in [&["uninstall", &root, "--no-systemd"][..], &["uninstall", &root]] {
+            scene.run_plain(words).fails(&["has no active folder. Has it been bootstrapped?"]);
+            assert_eq!(scene.picture(""), before, "{words:?}");
+        }
+    }
+    // One that is a root, and keeps its units below itself.
+    let other = |words: &[&str]| scene.run_plain(&[words, &["--root=empty", "--no-systemd"]].concat());
+    other(&["activate", "mesos--1", "lib--1"]).prints("");
+    assert!(scene.path("empty/dcos.target.wants/dcos-mesos-master.service").is_symlink());
+    assert_eq!(other(&["uninstall"]).code, 0);
+    fs::create_dir(scene.path("empty")).unwrap();
+    assert_eq!(scene.picture(""), before);
+    // What had its units below itself has none elsewhere, whatever the options are.
+    other(&["activate", "mesos--1", "lib--1"]).prints("");
+    let mut systemd = scene;
+    systemd.file("systemctl", "#!/bin/sh\necho running\ntouch \"$0.$1\"\n");
+    systemd.config().systemd = systemd::Systemd::of([systemd.path("systemctl").into()]);
+    let ran = systemd.run_plain(&["uninstall", "--root=empty"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(!systemd.path("systemctl.stop").exists() && !systemd.path("empty").exists());
+    assert_eq!(systemd.picture("units").len(), 6);
+}
+
+#[test]
+fn roots_that_share_the_units_of_the_host_take_away_their_own() {
+    let scene = Scene::new();
+    scene.packages();
+    let set = ["activate", "mesos--1", "lib--1", "--no-systemd"];
+    let uninstall = || assert_eq!(scene.run_plain(&["uninstall", "--no-systemd"]).code, 0);
+    // A set that is known, and one that is not.
+    for is_broken in [false, true] {
+        let start = || {
+            scene.run_plain(&set).prints("");
+            assert!(scene.path("units/dcos.target.wants/dcos-mesos-master.service").is_symlink());
+            if is_broken {
+                fs::remove_file(scene.root("current")).unwrap();
+            }
+        };
+        with_units_of_the_host(&scene);
+        let before = scene.picture("units");
+        start();
+        uninstall();
+        assert_eq!(scene.picture("units"), before);
+        for name in ["dcos-other.service", "dcos.target.wants/dcos-other.service"] {
+            fs::remove_file(scene.path("units").join(name)).unwrap();
+        }
+        // Somebody's own target stays, that of pkgpanda goes with the last who has units.
+        scene.file("units/dcos.target", "[Unit]\n");
+        start();
+        uninstall();
+        assert!(scene.path("units/dcos.target").exists() && scene.path("units/dcos-setup.service").exists());
+        scene.file("units/dcos.target", &pkgpanda_core::units::dcos_target());
+        start();
+        uninstall();
+        assert!(!scene.path("units/dcos.target").exists() && scene.path("units/dcos-setup.service").exists());
+        fs::remove_dir_all(scene.path("units")).unwrap();
+    }
 }
 
 #[test]
