@@ -28,4 +28,11 @@ impl Package {
             fingerprint: None,
         }
     }
+
+    /// The variant that it was built in; none is the default one. mkpanda has always told it by how the package was
+    /// built only.
+    pub fn variant(&self) -> Option<&str> {
+        let built = || self.buildinfo.as_ref()?.get("variant")?.as_str();
+        self.info.variant.as_deref().or_else(built).filter(|variant| !variant.is_empty())
+    }
 }

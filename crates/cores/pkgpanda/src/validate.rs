@@ -78,12 +78,12 @@ fn requires(packages: &[&Package], problems: &mut Vec<Problem>) {
             }
             let there: Vec<&Package> =
                 packages.iter().copied().filter(|there| there.id.name() == requirement.name).collect();
-            if !there.iter().any(|there| there.info.variant == requirement.variant) {
+            if !there.iter().any(|there| there.variant() == requirement.variant.as_deref()) {
                 problems.push(Problem::Requires {
                     id: package.id.clone(),
                     name: requirement.name.clone(),
                     variant: requirement.variant.clone(),
-                    found: there.first().map(|there| there.info.variant.clone()),
+                    found: there.first().map(|there| there.variant().map(str::to_owned)),
                 });
             }
         }

@@ -42,6 +42,11 @@ fn names_and_requirements() {
     let b = |variant: Option<&str>| with("b--1", |b| b.info.variant = variant.map(str::to_owned));
     check(&[requires(Some("ssl")), b(Some("ssl"))], &[], &[]);
     check(&[requires(None), b(None)], &[], &[]);
+    let built = |variant: serde_json::Value| {
+        with("b--1", |b| b.buildinfo = Some(serde_json::json!({"variant": variant})))
+    };
+    check(&[requires(Some("ssl")), built("ssl".into())], &[], &[]);
+    check(&[requires(None), built(serde_json::Value::Null)], &[], &[]);
     check(
         &[requires(Some("ssl")), b(None)],
         &[],

@@ -135,6 +135,19 @@ fn a_tree_is_built_in_order_and_only_once() {
 }
 
 #[test]
+fn what_is_required_in_a_variant_is_active_in_the_bootstrap() {
+    let Some(scene) = Scene::new() else { return };
+    scene.package("java", "", NAME);
+    scene.write("java/jre.buildinfo.json", r#"{"docker": "tiny", "environment": {"JAVA": "jre"}}"#);
+    scene.package("above", r#""requires": [{"name": "java", "variant": "jre"}]"#, NAME);
+    scene.write("treeinfo.json", r#"{"variants": {"java": "jre"}}"#);
+    scene.run("", &["tree", "--mkbootstrap"]).good();
+    let id = fs::read_to_string(scene.cache().join("bootstrap/bootstrap.latest")).unwrap();
+    let bootstrap = scene.cache().join(format!("bootstrap/{}.bootstrap.tar.xz", id.trim()));
+    assert!(scene.contents(&bootstrap)["generations/1/environment"].contains("JAVA=jre"));
+}
+
+#[test]
 fn a_package_is_built_from_what_was_built_last_or_all_it_requires_with_it() {
     let Some(scene) = Scene::new() else { return };
     scene.package("a", "", NAME);
