@@ -11,7 +11,7 @@ use api_pkgpanda::PackageId;
 use arguments::{Asked, Command};
 
 use crate::activate::Afterwards;
-use crate::fetch::{Fetcher, Origin};
+use crate::fetch::{Fetcher, Origin, tell_replaced};
 use crate::repository::{Added, Repository, Verification};
 use crate::{Config, Error, activate, bootstrap, check, install, remove, session, setup, uninstall};
 
@@ -92,12 +92,14 @@ fn dispatch(
             session::settle(config, err)?;
             let ids = ids.iter().map(|id| id.parse()).collect::<Result<Vec<PackageId>, _>>()?;
             let origin = Origin::parse(&repository_url, directory)?;
-            Fetcher::from_environment().fetch_all(&repository, &origin, &ids, *is_terminal, out)?;
+            Fetcher::from_environment().fetch_all(&repository, &origin, &ids, *is_terminal, out, err)?;
         }
         Command::Add { tarball } => {
             session::settle(config, err)?;
-            if let (_, Added::Already) = repository.add(&directory.join(tarball))? {
-                writeln!(out, "Package already added.")?;
+            match repository.add(&directory.join(tarball))? {
+                (_, Added::New) => {}
+                (_, Added::Already) => writeln!(out, "Package already added.")?,
+                (id, Added::Replaced) => tell_replaced(&id, err),
             }
         }
         Command::List => {
@@ -177,7 +179,12 @@ fn verify(
     }
     if damaged > 0 {
         out.flush()?;
-        writeln!(err, "{damaged} of {} packages are damaged: remove them and fetch them again", ids.len())?;
+        let all = ids.len();
+        writeln!(
+            err,
+            "{damaged} of {all} packages are damaged: `pkgpanda fetch --repository-url=URL ID` or \
+             `pkgpanda add ID.tar.xz` replaces each, active or not"
+        )?;
     }
     Ok(u8::from(damaged > 0))
 }

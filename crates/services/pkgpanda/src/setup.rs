@@ -173,7 +173,9 @@ impl Packages<'_> {
         };
         let url = self.repository_url.as_deref().filter(|url| !url.is_empty()).ok_or_else(no_url)?;
         let origin = Origin::parse(url, self.directory)?;
-        Fetcher::from_environment().fetch_all(&self.repository, &origin, std::slice::from_ref(id), false, out)
+        // Of what is not there none can be damaged.
+        let (ids, err) = (std::slice::from_ref(id), &mut io::sink());
+        Fetcher::from_environment().fetch_all(&self.repository, &origin, ids, false, out, err)
     }
 }
 

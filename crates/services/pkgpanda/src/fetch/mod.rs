@@ -54,11 +54,11 @@ impl Fetcher {
         Fetcher { client: web_client::Config::from_environment(), ..Fetcher::default() }
     }
 
-    /// Brings a package into the repository, which must not be there yet for anything to happen. Blocks, for as long
-    /// as the download takes.
+    /// Brings a package into the repository. Nothing happens if it is there already, unless it is damaged: then it is
+    /// replaced, active or not. Blocks, for as long as the download takes.
     ///
     /// # Errors
-    /// Of whatever kind: the repository has no more packages than before.
+    /// Of whatever kind: the repository is as before.
     pub fn fetch(
         &self,
         repository: &Repository,
@@ -66,7 +66,7 @@ impl Fetcher {
         id: &PackageId,
         progress: &mut OnProgress<'_>,
     ) -> Result<Added, FetchError> {
-        if repository.has(id) {
+        if !repository.lacks(id)? {
             return Ok(Added::Already);
         }
         match origin.place_of(id)? {
@@ -83,7 +83,7 @@ impl Fetcher {
         progress: &mut OnProgress<'_>,
     ) -> Result<Added, FetchError> {
         let mut part = Part::open(repository.dir(), id, url)?;
-        if repository.has(id) {
+        if !repository.lacks(id)? {
             // Another has fetched it while this process waited for it.
             part.remove();
             return Ok(Added::Already);
@@ -113,7 +113,8 @@ impl Fetcher {
     }
 
     /// Fetches packages one after the other until one cannot be had, and tells `out` of each
-    /// (pkgpanda: `fetch`). On a terminal the bytes that came are counted.
+    /// (pkgpanda: `fetch`), and `err` of those that were there and damaged. On a terminal the bytes that came are
+    /// counted.
     ///
     /// # Errors
     /// That of the first that cannot be had; those before it are there.
@@ -124,14 +125,25 @@ impl Fetcher {
         ids: &[PackageId],
         is_terminal: bool,
         out: &mut dyn Write,
+        err: &mut dyn Write,
     ) -> Result<(), crate::Error> {
         for id in ids {
             let mut shown = Shown::begin(id, is_terminal, out)?;
             let fetched =
                 self.fetch(repository, origin, id, &mut |bytes, whole| shown.progress(bytes, whole));
             shown.end(&fetched)?;
-            fetched?;
+            if fetched? == Added::Replaced {
+                tell_replaced(id, err);
+            }
         }
         Ok(())
     }
+}
+
+/// Says that a package was not just added. What cannot be said is lost.
+pub(crate) fn tell_replaced(id: &PackageId, err: &mut dyn Write) {
+    let _ = writeln!(
+        err,
+        "{id} was damaged, and has been replaced: units that run have its former files until they are restarted"
+    );
 }

@@ -48,7 +48,7 @@ impl<'a> Shown<'a> {
         let id = self.id;
         let clean = if self.last.is_some() { "\r\x1b[K" } else { "" };
         match fetched {
-            Ok(Added::New) => writeln!(self.out, "{clean}\rFetched: {id}")?,
+            Ok(Added::New | Added::Replaced) => writeln!(self.out, "{clean}\rFetched: {id}")?,
             Ok(Added::Already) => writeln!(self.out, "{clean}Package already added.\n\rFetched: {id}")?,
             Err(_) => writeln!(self.out)?,
         }

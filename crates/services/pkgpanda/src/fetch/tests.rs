@@ -104,7 +104,7 @@ fn a_package_comes_from_a_server_once() {
     let mut out = Vec::new();
     let origin = Origin::parse(&format!(" {}/ ", server.base), repository.dir()).unwrap();
     for _ in 0..2 {
-        quick().fetch_all(&repository, &origin, &[id()], false, &mut out).unwrap();
+        quick().fetch_all(&repository, &origin, &[id()], false, &mut out, &mut std::io::sink()).unwrap();
     }
     let expected =
         "\rFetching: a--1\rFetched: a--1\n\rFetching: a--1Package already added.\n\rFetched: a--1\n";
@@ -260,7 +260,8 @@ fn the_first_failure_ends_a_fetch_and_a_dead_server_is_named() {
     let origin = Origin::parse(&format!("http://{address}"), repository.dir()).unwrap();
     let mut out = Vec::new();
     let ids = [id(), "b--1".parse().unwrap()];
-    let error = quick().fetch_all(&repository, &origin, &ids, false, &mut out).unwrap_err();
+    let error =
+        quick().fetch_all(&repository, &origin, &ids, false, &mut out, &mut std::io::sink()).unwrap_err();
     let error = base::with_causes(&error);
     assert_eq!(String::from_utf8(out).unwrap(), "\rFetching: a--1\n");
     assert!(

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use api_pkgpanda::{PackageId, TARBALL_SUFFIX};
 use archive::{Compression, Ownership, ReadAhead, Whiteouts};
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, CWD, RenameFlags};
+use rustix::io::Errno;
 
 use super::{Error, Repository, contents, is_package, mode_bits, of_contents, verify};
 
@@ -20,8 +21,10 @@ const PADDING: u64 = 1 << 20;
 pub enum Added {
     /// It is there now.
     New,
-    /// It was there already; the tarball was not looked at.
+    /// It was there already, as far as its manifest tells as it was built; the tarball was not looked at.
     Already,
+    /// It was there and damaged; another took its place.
+    Replaced,
 }
 
 impl Repository {
@@ -71,14 +74,14 @@ impl Repository {
         if !is_package(id) {
             return Err(Error::Reserved(id.clone()));
         }
-        if self.has(id) {
+        if !self.lacks(id)? {
             return Ok(Added::Already);
         }
         let source = open()?;
         std::fs::create_dir_all(&self.dir).map_err(Error::io("make directory", &self.dir))?;
         let _lock = self.lock()?;
         // Another may have added it while this process waited.
-        if self.has(id) {
+        if !self.lacks(id)? {
             return Ok(Added::Already);
         }
         let (new, place) = (self.leftover(id), self.path(id));
@@ -86,17 +89,21 @@ impl Repository {
         let added = build(source, &new).and_then(|record| {
             // Its contents are on the disk before its name is.
             sync(&new).map_err(Error::io("write", &new))?;
-            std::fs::rename(&new, &place).map_err(Error::io("make", &place))?;
+            let added = put(&new, &place).map_err(Error::io("make", &place))?;
             File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(Error::io("write", &self.dir))?;
-            Ok(record)
+            Ok((record, added))
         });
         match added {
-            Ok(record) => {
+            Ok((record, added)) => {
                 match record {
                     Some(record) => self.remember(id, &record),
                     None => self.forget(id),
                 }
-                Ok(Added::New)
+                if added == Added::Replaced {
+                    // The damaged one; what stays of it is a leftover, which the next writer removes.
+                    let _ = host::remove_tree(&new);
+                }
+                Ok(added)
             }
             Err(error) => {
                 // What stays is a leftover, which nobody takes for a package; the error is what counts.
@@ -153,6 +160,23 @@ impl Repository {
             false => Err(Error::Damaged { id: id.clone(), differences: compared.differences }),
         }
     }
+}
+
+/// Gives a package its place. One that has it, damaged and maybe active, is at `new` then.
+fn put(new: &Path, place: &Path) -> io::Result<Added> {
+    if place.symlink_metadata().is_err() {
+        std::fs::rename(new, place)?;
+        return Ok(Added::New);
+    }
+    match rustix::fs::renameat_with(CWD, new, CWD, place, RenameFlags::EXCHANGE) {
+        // Not every file system can: then there is a moment with neither, and the same again after a crash in it.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV) => {
+            host::remove_tree(place)?;
+            std::fs::rename(new, place)?;
+        }
+        exchanged => exchanged?,
+    }
+    Ok(Added::Replaced)
 }
 
 /// Root's programs must not be anybody else's to change.

@@ -94,6 +94,23 @@ impl Repository {
         is_package(id) && self.path(id).is_dir()
     }
 
+    /// Whether the package is to be had from elsewhere: it is not there, or it is and every file was looked at, and it
+    /// is not what it was built as.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn lacks(&self, id: &PackageId) -> Result<bool, Error> {
+        if !self.has(id) {
+            return Ok(true);
+        }
+        let looked = self.verify(id).and_then(|found| self.read_info(id, &self.path(id)).map(|_| found));
+        match looked {
+            Ok(found) => Ok(matches!(found, Verification::Damaged(_))),
+            Err(error) if error.is_of_tarball() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// All packages, sorted. A directory that is not there has none. What a package holds is not looked at.
     pub fn list(&self) -> Result<Vec<PackageId>, Error> {
         let entries = match std::fs::read_dir(&self.dir) {

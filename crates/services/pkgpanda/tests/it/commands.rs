@@ -92,11 +92,8 @@ fn checks_are_listed_and_run_in_order() {
     assert!(ran("ok").exists() && ran("fails").exists(), "one that cannot be run ended the rest");
 }
 
-#[test]
-fn packages_are_verified_on_demand() {
-    let scene = Scene::new();
-    scene.packages();
-    scene.run(&["verify", "lib--1"]).prints("lib--1: has no manifest to be compared with\n");
+/// A manifest of a package of `bin/x`, which has an "x" in it, and an empty pkginfo.
+fn manifest_of_x() -> String {
     let sum = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
     let info = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let manifest = json!({
@@ -108,7 +105,51 @@ fn packages_are_verified_on_demand() {
         },
         "symlinks": {},
     });
-    let manifest = manifest.to_string();
+    manifest.to_string()
+}
+
+#[test]
+fn a_damaged_package_is_replaced_where_it_is_active() {
+    let scene = Scene::new();
+    let manifest = manifest_of_x();
+    let files = [("bin/x", "x"), ("pkgpanda.manifest.json", manifest.as_str())];
+    let tarball = scene.tarball("remote/packages/x", "x--1", &files);
+    let url = format!("--repository-url=file://{}", scene.path("remote").display());
+    scene.run(&["add", &tarball]).prints("");
+    scene.run(&["activate", "x--1"]).prints("");
+    let before = scene.picture("");
+    let check = |damaged: &str, text: &str, words: &[&str], out: &str| {
+        scene.file(format!("repository/x--1/{damaged}"), text);
+        let ran = scene.run(&["verify"]);
+        assert_eq!(ran.code, 1, "{damaged}");
+        let ran = scene.run(words);
+        assert_eq!((ran.code, ran.out.as_str()), (0, out), "{damaged}: {ran:?}");
+        ran.tells(&["x--1 was damaged, and has been replaced"]);
+        assert_eq!(scene.picture(""), before, "{damaged}");
+        assert_eq!(scene.run(&["verify"]).code, 0);
+        scene.run(&["activate", "x--1"]).prints("");
+        assert_eq!(std::fs::read_to_string(scene.root("bin/x")).unwrap(), "x");
+    };
+    let fetch = ["fetch", &url, "x--1"];
+    check("bin/x", "y", &["add", &tarball], "");
+    check("bin/x", "y", &fetch, "\rFetching: x--1\rFetched: x--1\n");
+    check("bin/more", "", &fetch, "\rFetching: x--1\rFetched: x--1\n");
+    check("pkgpanda.manifest.json", "{", &["add", &tarball], "");
+    // What is damaged itself takes no place.
+    scene.file("repository/x--1/bin/x", "y");
+    scene.run(&["verify"]).tells(&["`pkgpanda add ID.tar.xz` replaces each, active or not"]);
+    let bad = scene.tarball("bad", "x--1", &[("bin/x", "z"), ("pkgpanda.manifest.json", &manifest)]);
+    scene.run(&["add", &bad]).fails(&["Package Error: x--1 is not what it was built as"]);
+    assert_eq!(std::fs::read_to_string(scene.root("bin/x")).unwrap(), "y");
+    assert!(!scene.path("repository/x--1_tmp").exists());
+}
+
+#[test]
+fn packages_are_verified_on_demand() {
+    let scene = Scene::new();
+    scene.packages();
+    scene.run(&["verify", "lib--1"]).prints("lib--1: has no manifest to be compared with\n");
+    let manifest = manifest_of_x();
     scene.package("x--1", &json!({}), &[("bin/x", "x"), ("pkgpanda.manifest.json", &manifest)]);
     let ran = scene.run(&["verify"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
