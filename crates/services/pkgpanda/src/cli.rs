@@ -43,6 +43,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
 ///
 /// Checks have the standard streams of this process.
 pub fn run(words: &[OsString], directory: &Path, usual: &Config, mut streams: Streams<'_>) -> u8 {
+    let mut hint = None;
     let ended = match arguments::parse(words, directory, usual) {
         Asked::Help => streams.out.write_all(arguments::help().as_bytes()).map(|()| 0).map_err(Error::from),
         Asked::Bad(what) => {
@@ -50,7 +51,11 @@ pub fn run(words: &[OsString], directory: &Path, usual: &Config, mut streams: St
             say(streams.err, &format!("{line}{}", arguments::USAGE));
             return 1;
         }
-        Asked::Run(command, config) => dispatch(command, &config, directory, &mut streams),
+        Asked::Run(command, config) => {
+            let ended = dispatch(command, &config, directory, &mut streams);
+            hint = ended.as_ref().err().and_then(|error| error.hint(&config));
+            ended
+        }
     };
     match ended.and_then(|code| Ok(streams.out.flush().map(|()| code)?)) {
         Ok(code) => code,
@@ -60,6 +65,9 @@ pub fn run(words: &[OsString], directory: &Path, usual: &Config, mut streams: St
             // In the order in which things happened, where both go to one place.
             let _ = streams.out.flush();
             say(streams.err, &format!("{}{}\n", error.prefix(), base::with_causes(&error)));
+            if let Some(hint) = hint {
+                say(streams.err, &format!("{hint}\n"));
+            }
             1
         }
     }

@@ -7,7 +7,7 @@ use api_pkgpanda::IdProblem;
 use systemd::SystemdError;
 
 use crate::files::FileError;
-use crate::repository;
+use crate::{Config, repository};
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +153,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is to be done, where the message is one that pkgpanda always told and says nothing of it.
+    pub(crate) fn hint(&self, config: &Config) -> Option<String> {
+        let id = match self {
+            Error::Missing { id } => id.as_str(),
+            Error::Repository(repository::Error::Missing(id)) => id.as_str(),
+            _ => return None,
+        };
+        let repository = config.repository.display();
+        Some(format!(
+            "{id} is not in the repository {repository}: `pkgpanda fetch --repository-url=URL {id}` or \
+             `pkgpanda add {id}.tar.xz` brings it there"
+        ))
+    }
+
     /// What the message begins with (pkgpanda: main).
     pub(crate) fn prefix(&self) -> &'static str {
         match self {

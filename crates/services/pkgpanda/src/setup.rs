@@ -22,7 +22,7 @@ const SETUP: &str = "setup";
 
 /// Finishes what a crash left half done, and sets a bootstrap up if there is one that is not set up yet: copies
 /// and fetches what is missing, activates it, starts it. A crash at any point is gone after the next setup.
-/// pkgpanda: actions.setup.
+/// Where there is none, that is told on `err`. pkgpanda: actions.setup.
 ///
 /// A relative path that packages are fetched from is taken against `directory`.
 pub(crate) fn setup(
@@ -33,7 +33,13 @@ pub(crate) fn setup(
 ) -> Result<(), Error> {
     let marker = config.root.join(MARKER);
     if !marker.exists() {
-        return session::settle(config, err);
+        session::settle(config, err)?;
+        let _ = writeln!(
+            err,
+            "There is nothing to set up: {} is not there, which a bootstrap has until it is set up",
+            marker.display()
+        );
+        return Ok(());
     }
     session::change(config, err, |session| {
         // A crash may have come just before the marker's end, or another may have been faster.

@@ -123,7 +123,7 @@ fn pk02_every_command_has_its_output_and_exit_code() {
     check("swap other--9", 1, "", "Package Error: other--9");
     check("swap nobody--1", 1, "", "No package with name nobody currently active to swap with.");
     check("remove app--2", 1, "", "Validation Error: Refusing to remove active package app--2");
-    check("remove absent--1", 0, "\rRemoving: absent--1\n", "");
+    check("remove absent--1", 0, "\rRemoving: absent--1\n", "absent--1 is not in the repository");
     check("activate", 1, "", "Usage");
     check("no-such-command", 1, "", "Usage");
     let help = host.run(&["--help"]);

@@ -41,19 +41,44 @@ fn active_lists_what_the_links_lead_to() {
 }
 
 #[test]
-fn remove_tells_of_each_and_stops_at_an_active_one() {
+fn remove_tells_of_each_and_removes_none_beside_an_active_one() {
     let scene = Scene::new();
     scene.packages();
     scene.run(&["activate", "lib--1"]).prints("");
     scene.run(&["remove", "mesos--1"]).prints("\rRemoving: mesos--1\rRemoved: mesos--1\n");
-    scene.run(&["remove", "mesos--1"]).prints("\rRemoving: mesos--1\n");
-    let ran = scene.run(&["remove", "mesos--2", "lib--1", "config--a"]);
-    assert_eq!((ran.code, ran.out.as_str()), (1, "\rRemoving: mesos--2\rRemoved: mesos--2\n"));
-    ran.tells(&["Validation Error: Refusing to remove active package lib--1\n"]);
-    scene.run(&["list"]).prints("config:\n  a\n  b\nlib--1\n");
-    let ran = scene.run(&["remove", "no id"]);
-    assert_eq!((ran.code, ran.out.as_str()), (1, "\rRemoving: no id\n"));
-    ran.tells(&["Validation Error: Invalid package id no id: "]);
+    let list = "config:\n  a\n  b\nlib--1\nmesos--2\n";
+    scene
+        .run(&["remove", "mesos--2", "lib--1", "config--a"])
+        .fails(&["Validation Error: Refusing to remove active package lib--1\n"]);
+    scene.run(&["remove", "mesos--2", "no id"]).fails(&["Validation Error: Invalid package id no id: "]);
+    scene.run(&["list"]).prints(list);
+    // What is not there is told, and no error.
+    let ran = scene.run(&["remove", "mesos--1", "mesos--2"]);
+    let out = "\rRemoving: mesos--1\n\rRemoving: mesos--2\rRemoved: mesos--2\n";
+    assert_eq!((ran.code, ran.out.as_str()), (0, out));
+    let repository = scene.path("repository");
+    ran.tells(&[&format!("mesos--1 is not in the repository {}, ", repository.display())]);
+    assert_eq!(ran.err.lines().count(), 1);
+}
+
+#[test]
+fn a_package_that_is_not_there_is_told_with_where_and_what_to_do() {
+    let scene = Scene::new();
+    scene.packages();
+    let dir = scene.path("repository");
+    scene.run(&["activate", "config--a"]).prints("");
+    for words in [&["activate", "nope--1"][..], &["verify", "nope--1"], &["swap", "config--c"]] {
+        let id = words[1];
+        let hint = format!(
+            "Package Error: {id}\n{id} is not in the repository {}: `pkgpanda fetch --repository-url=URL {id}` or \
+             `pkgpanda add {id}.tar.xz` brings it there\n",
+            dir.display()
+        );
+        let ran = scene.run(words);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err), (1, "", hint));
+    }
+    std::fs::remove_dir_all(dir.join("config--a")).unwrap();
+    scene.run(&["check"]).fails(&["Package Error: config--a\nconfig--a is not in the repository "]);
 }
 
 #[test]

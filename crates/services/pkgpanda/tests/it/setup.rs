@@ -27,7 +27,10 @@ fn active_json_and_setup_packages_become_a_node() {
     assert!(fs::read_to_string(scene.root("dcos.target")).unwrap().contains("WantedBy=multi-user.target"));
     assert!(scene.root("dcos-mesos-master.service").exists() && scene.root("etc/some.json").exists());
     // Nothing to set up any more.
-    scene.run(&["setup"]).prints("");
+    let ran = scene.run(&["setup"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (0, "", 1));
+    let marker = scene.root("bootstrap");
+    ran.tells(&[&format!("There is nothing to set up: {} is not there", marker.display())]);
     // Again, as after another bootstrap: what is there stays.
     scene.file("root/bootstrap", "");
     let ran = scene.run(&["setup"]);
