@@ -76,18 +76,21 @@ pub(crate) fn uninstall(config: &Config, out: &mut dyn Write, err: &mut dyn Writ
     forget(config, &removal.stop)
 }
 
-/// The same with units where the active set has them: one that keeps them below the root has none among the host's,
-/// so that there is nothing to stop, either.
+/// The same with units where the active set has them, whatever the options say of another root than the usual one. A
+/// set that keeps them below the root has none among the host's, so that there is nothing to stop, either.
 fn as_recorded(config: &Config) -> Config {
     let mut config = config.clone();
-    if config.shares_units() {
-        let root = Root::open(&config.root);
-        let active = root.and_then(|root| root.current()).ok().flatten();
-        let directory = active.and_then(|active| active.set.unit_directory);
-        if directory.is_some_and(|directory| Path::new(&directory) == config.root) {
+    if config.root == Path::new(config::ROOT) {
+        return config;
+    }
+    let active = Root::open(&config.root).and_then(|root| root.current()).ok().flatten();
+    match active.and_then(|active| active.set.unit_directory) {
+        Some(directory) if Path::new(&directory) == config.system_units => config.units.rooted = false,
+        Some(directory) if Path::new(&directory) == config.root && !config.units.rooted => {
             config.units.rooted = true;
             config.units.manage = false;
         }
+        _ => {}
     }
     config
 }
