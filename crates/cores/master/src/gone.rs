@@ -41,7 +41,7 @@ impl Master {
     /// Asks the registry to remember that an agent, one that is known, never comes back.
     pub(crate) fn ask_to_mark_gone(&mut self, turn: &mut Turn<'_>, conn: Option<ConnId>, id: &AgentId) {
         let mut ops = vec![registry::put_gone(id, turn.now.wall)];
-        ops.extend(self.forget_agent(id));
+        ops.extend(Master::forget_agent(id));
         ops.extend(self.forget_long_gone());
         self.leave_durably(turn, id, ops, Departure::Gone(conn));
     }

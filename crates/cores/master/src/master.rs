@@ -120,6 +120,10 @@ impl Master {
                 Kept::Maintenance(name, piece) => drop(pieces.insert(name, piece)),
             }
         }
+        // What was decided while the agent was on its way out was written after it.
+        let Self { deactivations, recovered_agents, unreachable_agents, .. } = &mut master;
+        deactivations
+            .retain(|id, _| recovered_agents.contains_key(id) || unreachable_agents.contains_key(id));
         master.removals = Removals::awaiting(master.recovered_agents.len());
         let (pieces, bytes) = Pieces::recover(&pieces)?;
         let maintenance = Maintenance::decode(&bytes)

@@ -391,11 +391,11 @@ impl Master {
             Departure::Unreachable => {
                 let mut ops = vec![registry::put_agent(id, &info, Some(turn.now.wall))];
                 if let Some(forgotten) = self.forget_long_unreachable() {
-                    ops.extend(self.forget_agent(&forgotten));
+                    ops.extend(Master::forget_agent(&forgotten));
                 }
                 ops
             }
-            Departure::Removed(_) | Departure::Gone(_) => self.forget_agent(id),
+            Departure::Removed(_) | Departure::Gone(_) => Master::forget_agent(id).to_vec(),
         };
         self.leave_durably(turn, id, ops, departure);
     }
@@ -425,13 +425,9 @@ impl Master {
         }
     }
 
-    /// What takes an agent and what was decided about it out of the registry.
-    pub(crate) fn forget_agent(&self, id: &AgentId) -> Vec<RegistryOp> {
-        let mut ops = vec![registry::remove_agent(id)];
-        if self.deactivations.contains_key(id) {
-            ops.push(registry::remove_deactivation(id));
-        }
-        ops
+    /// What takes an agent out of the registry, and what was decided about it: also what is not yet known to be written.
+    pub(crate) fn forget_agent(id: &AgentId) -> [RegistryOp; 2] {
+        [registry::remove_agent(id), registry::remove_deactivation(id)]
     }
 
     /// Makes room for one more unreachable agent: the one that is for the longest time goes.

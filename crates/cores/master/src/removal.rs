@@ -115,7 +115,7 @@ impl Master {
         let mut ops = Vec::new();
         for id in unreachable.into_iter().filter(|id| !self.registrations.is_busy(id)) {
             // What is known of one agent goes with one write.
-            ops.push(self.forget_agent(&id));
+            ops.push(Master::forget_agent(&id).to_vec());
             self.unreachable_agents.remove(&id);
             self.deactivations.remove(&id);
         }

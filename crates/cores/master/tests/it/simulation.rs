@@ -490,7 +490,8 @@ fn reserved(resources: &Resources) -> Resources {
 
 #[test]
 fn everybody_agrees_in_the_end() {
-    for seed in 0..60 {
+    // 499: an agent was marked gone while it was being deactivated.
+    for seed in (0..60).chain([499]) {
         // Shown only if the test fails.
         println!("seed {seed}");
         let mut world = World::new(seed);
