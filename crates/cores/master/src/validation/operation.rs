@@ -88,9 +88,8 @@ fn validate_reserve(
         }
     }
     match framework {
-        Some(_) => {
-            validate_single_role(&target).map_err(|error| format!("Invalid reservation resources: {error}"))
-        }
+        Some(_) => super::task::validate_role(&target)
+            .map_err(|error| format!("Invalid reservation resources: {error}")),
         None => Ok(()),
     }
 }
@@ -231,17 +230,4 @@ fn validate_role(resource: &str, identity: &Identity, framework: &Framework) -> 
         ));
     }
     Ok(())
-}
-
-/// Mesos: validateAllocatedToSingleRole. All of them are allocated.
-fn validate_single_role(resources: &Resources) -> Result<(), String> {
-    let mut roles = resources.iter().filter_map(|resource| resource.identity().allocation.as_ref());
-    let Some(first) = roles.next() else { return Ok(()) };
-    match roles.find(|role| *role != first) {
-        Some(other) => Err(format!(
-            "The resources have multiple allocation roles ('{other}' and '{first}') but only one allocation \
-             role is allowed"
-        )),
-        None => Ok(()),
-    }
 }

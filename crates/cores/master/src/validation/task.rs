@@ -151,6 +151,7 @@ pub(super) fn validate_gpus(resources: &Resources) -> Result<(), String> {
     }
 }
 
+/// Mesos: validateAllocatedToSingleRole. All of them are allocated.
 pub(super) fn validate_role(resources: &Resources) -> Result<(), String> {
     let mut roles = resources.iter().filter_map(|resource| resource.identity().allocation.as_ref());
     let Some(first) = roles.next() else { return Ok(()) };

@@ -6,7 +6,7 @@ use crate::cluster::{AWARE, Agent, CPUS, Cluster, Framework, MEM, OLD, task, tas
 
 const AGENT: &str = "cpus:4;mem:4096;disk:10240;ports:[31000-32000]";
 
-fn started() -> (Cluster, Framework, Agent) {
+pub(crate) fn started() -> (Cluster, Framework, Agent) {
     let mut cluster = Cluster::new();
     let agent = cluster.agent("host", AGENT);
     let framework = cluster.subscribe(AWARE);

@@ -3,16 +3,8 @@ use std::time::Duration;
 use agent_link::{Body, ExecutorExited};
 use mesos_proto::v1::{self, TaskState};
 
-use crate::cluster::{AWARE, Agent, CPUS, Cluster, DISK, Framework, MEM, launch_group, task, task_with};
-
-const AGENT: &str = "cpus:4;mem:4096;disk:10240;ports:[31000-32000]";
-
-fn started() -> (Cluster, Framework, Agent) {
-    let mut cluster = Cluster::new();
-    let agent = cluster.agent("host", AGENT);
-    let framework = cluster.subscribe(AWARE);
-    (cluster, framework, agent)
-}
+use crate::cluster::{Agent, CPUS, DISK, Framework, MEM, launch_group, task, task_with};
+use crate::launch::started;
 
 #[test]
 fn mp03_launch_group_is_launched_whole() {
